@@ -42,7 +42,7 @@ pub enum Command {
         #[arg(long)]
         reason: String,
     },
-    /// Import assets from CSV or JSON: a verdict for each row, and all or none. Without `--apply` nothing is written.
+    /// Import assets from CSV or JSON: a verdict for each row, and nothing unless all are good. Without `--apply` nothing is written.
     Import(Import),
     /// Export the inventory: CSV and JSON can be imported again, CBOM is a CycloneDX bill of materials.
     Export(Export),

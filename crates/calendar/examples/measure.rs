@@ -1,4 +1,4 @@
-//! How long a plan of 100 000 assets and a simulated year of 5 000 take: `cargo run --release -p calendar --example measure`.
+//! How long plans of 100 000 assets and a simulated year of 5 000 take: `cargo run --release -p calendar --example measure`.
 //!
 //! Prints medians of five; with a directory as its argument it also writes the two pictures there.
 
@@ -8,7 +8,8 @@ use calendar::facts::VersionFacts;
 use calendar::policy::Caches;
 use calendar::words::{ApprovalClass, VersionState};
 use calendar::{
-    AssetFacts, Facts, KeyTypes, Limits, Order, Policies, Span, Time, World, plan, simulate,
+    AssetFacts, Facts, KeyTypes, Limits, Order, Policies, PolicyDocument, Span, Time, World, plan,
+    simulate,
 };
 
 /// Assets of all sixteen types as an installation has them: few masters, many data keys.
@@ -98,6 +99,45 @@ fn median(mut seconds: Vec<f64>) -> String {
     format!("{:.3} s (from {:.3} to {:.3})", at(2), at(0), at(4))
 }
 
+/// Plans of what is all overdue, as after an outage of years: the first hours with room are far away. In windows there are few.
+fn backlogs(facts: &Facts, orders: &[Order], now: Time) {
+    let types = KeyTypes::standard();
+    let later = now + Span::days(1_000);
+    let weekly = r#"[{"days":["saturday"],"from_minute":0,"until_minute":240}]"#;
+    for (what, windows) in [("", "[]"), (", in windows", weekly)] {
+        let documents = types.iter().map(|key_type| {
+            let mut document = PolicyDocument::standard(key_type);
+            // A window each week is too seldom for what rotates each day.
+            if document.interval >= Span::days(30) {
+                document.windows = serde_json::from_str(windows).unwrap_or_default();
+            }
+            document
+        });
+        let documents = documents.collect();
+        let policies = match Policies::check(&types, documents, Caches::default(), later) {
+            Ok(policies) => policies,
+            Err(refused) => {
+                println!("a plan of what is overdue{what}: {refused:?}");
+                continue;
+            }
+        };
+        for days in [1, 90] {
+            let mut seconds = Vec::new();
+            let mut count = 0;
+            for _ in 0..5 {
+                let begun = Instant::now();
+                let plan = plan(facts, &policies, orders, later, Span::days(days));
+                seconds.push(begun.elapsed().as_secs_f64());
+                count = plan.rotations.len();
+            }
+            println!(
+                "plan of {days} days with {count} rotations, all overdue{what}: {}",
+                median(seconds)
+            );
+        }
+    }
+}
+
 fn main() {
     let now = Time::from_hour(498_864); // 2026-11-28
     let limit = |n: u32| std::num::NonZeroU32::new(n).unwrap_or(std::num::NonZeroU32::MIN);
@@ -137,6 +177,8 @@ fn main() {
         "  {counts:?}, {conflicts} conflicts, picture {} bytes",
         ninety.len()
     );
+
+    backlogs(&facts, &all_orders, now);
 
     let few = assets(5_000, now);
     let few_orders = orders(&few, now);

@@ -102,7 +102,7 @@ pub struct AssetFacts {
     pub name: AssetName,
     /// Its key type, whose policy it follows.
     pub key_type: Word,
-    /// Who answers for it, if not the policy's team. Two assets of such an owner do not rotate in one hour.
+    /// Who answers for it, if not the policy's team. Two assets of one kind of such an owner do not rotate in one hour.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub owner: Option<Word>,
     /// Its versions, in any order.
@@ -197,11 +197,12 @@ pub struct Pause {
     pub until: Option<Time>,
 }
 
-/// How many rotations can begin in one hour.
+/// How many rotations can begin in one hour. That of teams and owners is for each kind of assets by itself: what one driver
+/// has to do is in no other's way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// That make a key in the HSM.
+    /// That make a key in the HSM of this installation.
     pub token_per_hour: NonZeroU32,
     /// Of one team.
     pub team_per_hour: NonZeroU32,

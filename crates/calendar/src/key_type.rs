@@ -106,7 +106,7 @@ pub struct KeyType {
 }
 
 impl KeyType {
-    /// Whether a rotation is work of the HSM.
+    /// Whether a rotation is work of an HSM: of ours, unless somebody else keeps the values.
     pub fn uses_token(&self) -> bool {
         self.storage == Storage::Hsm
     }

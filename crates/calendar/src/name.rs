@@ -12,6 +12,9 @@ pub const LONGEST_ASSET: usize = 200;
 /// Most characters of one part of a name.
 pub const LONGEST_PART: usize = 100;
 
+/// The kind of assets whose values somebody else keeps: none of their rotations is work of this installation's token.
+pub const EXTERNAL: &str = "external";
+
 /// What rotates: `kind/name` or `kind/name/scope`, for instance `signing/atp-integrity` or `dek/tenant-data/42`.
 ///
 /// The kind is 1 to 40 characters of `a-z`, `0-9`, `-` and `_`, beginning with a letter. Name and scope are 1 to 100
@@ -49,6 +52,11 @@ impl AssetName {
         self.0.split('/').next().unwrap_or_default()
     }
 
+    /// Whether somebody else keeps its values.
+    pub fn is_external(&self) -> bool {
+        self.kind() == EXTERNAL
+    }
+
     /// Whether this is `other` or, without a scope, what `other` is a scope of.
     pub fn covers(&self, other: &Self) -> bool {
         let rest = other.0.strip_prefix(self.as_str());
@@ -57,11 +65,27 @@ impl AssetName {
 
     /// A number that is the same on every replica and in every version: FNV-1a of the name, then mixed with `salt`.
     pub fn spread(&self, salt: u64) -> u64 {
+        self.hash().spread(salt)
+    }
+
+    /// What each of these numbers is made of.
+    pub(crate) fn hash(&self) -> NameHash {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
         for byte in self.0.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        mix(hash ^ mix(salt))
+        NameHash(hash)
+    }
+}
+
+/// FNV-1a of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameHash(u64);
+
+impl NameHash {
+    /// As [`AssetName::spread`].
+    pub(crate) fn spread(self, salt: u64) -> u64 {
+        mix(self.0 ^ mix(salt))
     }
 }
 

@@ -5,9 +5,11 @@
 //! that plans again from what it has written, find the same slots:
 //! 1. events keep theirs, emergencies take theirs at once;
 //! 2. the others are taken in the order of the hour that they would like (as late as possible, less the jitter's part by
-//!    the asset's name), and get the nearest hour with room for the token, the team and the owner: earlier within the jitter,
-//!    then later up to the last that is in time, then later still, which is late by `capacity`;
-//! 3. what is overdue by now begins in the first hours that have room;
+//!    the asset's name), those of one hour by priority and then by what is due first, and get the nearest hour with room for
+//!    the token, the team and the owner: earlier within the jitter, then later up to the last that is in time, then later
+//!    still, which is late by `capacity`;
+//! 3. what is overdue by now begins in the first hours that have room, emergencies first, then by priority, then by what is
+//!    due first;
 //! 4. what follows from the overdue comes last.
 
 mod due;
@@ -18,6 +20,7 @@ mod place;
 mod planned;
 mod view;
 
+pub use due::WORK;
 pub use ledger::{Conflict, Resource};
 pub use planned::{Late, Plan, Rotation, Unplanned, Why};
 pub use view::First;

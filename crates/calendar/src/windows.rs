@@ -58,17 +58,27 @@ pub enum NeverOpens {
 }
 
 /// The hours of a week in which any of some windows is open, as far as whole hours go. Windows that overlap are one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OpenHours {
     /// One bit for each hour of the week, from Monday 00:00 UTC.
     bits: [bool; WEEK as usize],
+    /// All of them are set.
+    is_always: bool,
 }
 
 impl OpenHours {
     /// Open at every hour.
     pub const ALWAYS: Self = Self {
         bits: [true; WEEK as usize],
+        is_always: true,
     };
+
+    fn of_bits(bits: [bool; WEEK as usize]) -> Self {
+        Self {
+            is_always: bits.iter().all(|bit| *bit),
+            bits,
+        }
+    }
 
     /// Of these windows; without any, always.
     pub fn of(windows: &[Window]) -> Result<Self, NeverOpens> {
@@ -79,7 +89,7 @@ impl OpenHours {
         for window in windows {
             window.mark(&mut bits)?;
         }
-        Ok(Self { bits })
+        Ok(Self::of_bits(bits))
     }
 
     /// The hours in which both are open.
@@ -88,7 +98,7 @@ impl OpenHours {
         for (bit, other) in bits.iter_mut().zip(other.bits) {
             *bit &= other;
         }
-        Self { bits }
+        Self::of_bits(bits)
     }
 
     /// Whether it is open at hour `hour` since the epoch.
@@ -110,7 +120,7 @@ impl OpenHours {
 
     /// Whether it is open at every hour.
     pub fn is_always(&self) -> bool {
-        self.bits.iter().all(|bit| *bit)
+        self.is_always
     }
 
     /// The longest time from the end of an open hour to the next; `None` if it never opens.

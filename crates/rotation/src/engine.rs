@@ -8,6 +8,7 @@ pub mod error;
 mod event_id;
 mod facts;
 pub mod inventory;
+mod look;
 mod planning;
 mod propagation;
 mod report;
@@ -15,10 +16,11 @@ mod run;
 
 pub use ask::Simulation;
 pub use clock::Clock;
+pub use look::Round;
 pub use planning::Known;
 pub use propagation::{HttpProbe, Probe, Propagation, Seen};
 pub use report::{Adherence, EventReport, StepReport};
-pub use run::{Ran, Round};
+pub use run::Ran;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Why something was not done. Nothing was written then, but where the store says that the outcome is unknown.
+//! Why something was not done. Nothing was written then, but where the error says what was, and where the store says that the
+//! outcome is unknown.
 
 use calendar::Word;
 use calendar::policy::PolicyError;
@@ -27,6 +28,16 @@ pub enum Error {
     CeremonyRequired(Word),
     #[error("import: {0}")]
     Import(#[from] ImportError),
+    /// The parts before it are written.
+    #[error(
+        "{registered} of {of} assets are registered; import the same again, and it registers the others"
+    )]
+    BrokenOff {
+        registered: usize,
+        of: usize,
+        #[source]
+        source: store::Error,
+    },
     #[error("a document that cannot be written as JSON")]
     Json(#[from] trust::JsonError),
     #[error("the standing orders cannot be read")]
@@ -67,7 +78,7 @@ impl Error {
     /// Whether a rule said no; all else is the machine's trouble.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Store(error) => error.is_conflict(),
+            Self::Store(error) | Self::BrokenOff { source: error, .. } => error.is_conflict(),
             Self::Json(_) | Self::Orders(_) => false,
             _ => true,
         }

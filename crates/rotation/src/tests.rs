@@ -7,6 +7,7 @@ mod jobs;
 mod joined;
 mod kills;
 mod probes;
+mod reach;
 mod replicas;
 mod rings;
 mod world;
@@ -39,4 +40,6 @@ contract! {
     replicas::two_replicas_ten_minutes_apart_go_by_the_database,
     jobs::a_week_without_a_replica_is_made_up_for_by_one_run,
     jobs::a_run_whose_replica_died_is_gone_on_with,
+    reach::fault_ten_thousand_events_due_in_one_hour_are_each_begun_once,
+    reach::a_large_inventory_is_imported_read_planned_and_checked_in_time,
 }

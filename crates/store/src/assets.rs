@@ -83,7 +83,7 @@ pub struct VersionTurn {
 /// A change of the inventory or of what assets rotate by.
 #[derive(Debug, Clone)]
 pub enum InventoryChange {
-    /// All of them or none. While this is written nothing else is.
+    /// All of them or none. While this is written nothing else is, so they are few.
     Register(Vec<NewAssetRow>),
     /// Of one that is not retired; retired from `retired_at` on, and then never changed again. A conflict unless its last change
     /// was at `was`.

@@ -102,6 +102,14 @@ impl Store {
         }
     }
 
+    /// Between two parts of a long write: whoever waits for the file in another process looks for it only now and then, and
+    /// would find it taken each time. Writers of one process, and those of a server, have their turn without this.
+    pub async fn let_others_write(&self) {
+        if let AnyEngine::Sqlite(_) = &self.engine {
+            tokio::time::sleep(sqlite::LONGEST_POLL).await;
+        }
+    }
+
     /// Brings the schema up to this program; how many migrations that took. Safe to run from
     /// several replicas at once. If we die within one, that one has not happened.
     pub async fn migrate(&self) -> Result<u64, Error> {

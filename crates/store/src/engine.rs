@@ -129,7 +129,9 @@ pub(crate) struct RotationStatements {
     pub take_event: &'static str,
     /// For `$3` milliseconds from now, as long as nobody else took it.
     pub hold_event: &'static str,
-    /// Open ones that are to be looked at by an instant and that nobody has, those that wait longest first.
+    /// Open ones that are to be looked at by an instant (`$1`), that nobody has and, but for emergencies, nobody looked at since
+    /// another (`$2`). Emergencies first, then by the priorities of key types (`$4`), then by when they are due. Sorts as many
+    /// as are to be looked at.
     pub due_events: &'static str,
     /// Of a slot, if no other run of the job is open.
     pub begin_run: &'static str,

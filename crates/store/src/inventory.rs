@@ -248,46 +248,24 @@ async fn assets_of<E: Engine>(engine: &E, asked: &str) -> Result<Rows<InventoryR
 }
 
 impl Store {
-    /// The assets behind a name in their order, of one key type or of all; at most [`MAX_PAGE`].
+    /// The assets behind a name in their order, of one key type or of all, at most [`MAX_PAGE`]; with `in_use` those that are
+    /// not out of use.
     pub async fn assets_after(
         &self,
-        key_type: Option<&str>,
+        (key_type, in_use): (Option<&str>, bool),
         after: &str,
         limit: i64,
     ) -> Result<AssetPage, Error> {
         let limit = limit.clamp(1, MAX_PAGE);
-        let (after, most) = (Value::Text(after), Value::Int(limit));
-        match key_type {
-            Some(key_type) => {
-                let values = [Value::Text(key_type), after, most];
-                on!(self, engine => page(engine, (INVENTORY_OF_TYPE, &values), limit))
-            }
-            None => {
-                let values = [after, most];
-                on!(self, engine => page(engine, (INVENTORY, &values), limit))
-            }
-        }
-    }
-
-    /// The same of assets that are not out of use.
-    pub async fn assets_in_use_after(
-        &self,
-        key_type: Option<&str>,
-        after: &str,
-        limit: i64,
-    ) -> Result<AssetPage, Error> {
-        let limit = limit.clamp(1, MAX_PAGE);
-        let (after, most) = (Value::Text(after), Value::Int(limit));
-        match key_type {
-            Some(key_type) => {
-                let values = [Value::Text(key_type), after, most];
-                on!(self, engine => page(engine, (IN_USE_OF_TYPE, &values), limit))
-            }
-            None => {
-                let values = [after, most];
-                on!(self, engine => page(engine, (IN_USE, &values), limit))
-            }
-        }
+        let sql = match (key_type, in_use) {
+            (Some(_), false) => INVENTORY_OF_TYPE,
+            (Some(_), true) => IN_USE_OF_TYPE,
+            (None, false) => INVENTORY,
+            (None, true) => IN_USE,
+        };
+        let mut values: Vec<Value<'_>> = key_type.map(Value::Text).into_iter().collect();
+        values.extend([Value::Text(after), Value::Int(limit)]);
+        on!(self, engine => page(engine, (sql, &values), limit))
     }
 
     /// What a plan needs of the assets behind a name that are not out of use, in their order; at most [`MAX_PAGE`].

@@ -139,7 +139,7 @@ pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;
 pub use role::{Role, RoleKind, UnknownRole};
 pub use rotation_events::{
-    Declaration, RotationEventRow, RotationMark, RotationPause, RotationWrite,
+    Declaration, DueRotations, RotationEventRow, RotationMark, RotationPause, RotationWrite,
 };
 pub use rotation_lease::RotationLease;
 pub use rotation_policies::{KeyTypeRow, PolicyRow};

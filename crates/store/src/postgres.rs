@@ -265,7 +265,10 @@ impl Engine for PostgresEngine {
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
         take_lease: take_lease!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
         executions: execution_statements!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
-        rotations: rotation_statements!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
+        rotations: rotation_statements!(
+            "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+            "((SELECT $4::jsonb) ->> key_type)::bigint"
+        ),
         assets: AssetStatements {
             of: inventory_statements::ASSETS_OF_POSTGRES,
             insert: inventory_statements::INSERT_ASSETS_POSTGRES,

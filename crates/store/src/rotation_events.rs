@@ -1,13 +1,14 @@
 //! Rotations as they run: one row for each, and who has it. The words in the rows are those of the crate `calendar`, which
 //! this crate does not know. Each write of a run names the epoch of its lease, so that an owner who was overtaken fails.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use trust::Time;
 
 use crate::database::{Store, on};
 use crate::decode::Decode as _;
-use crate::engine::{Columns, Connection, Engine, Value, guarded, write};
+use crate::engine::{Columns, Connection, Engine, Value, guarded, json, write};
 use crate::error::{Error, Subject};
 use crate::reads::{self, FromColumns, MAX_PAGE};
 use crate::rotation_lease::{RotationLease, millis, shortened, taken};
@@ -256,6 +257,17 @@ impl FromColumns for RotationPause {
     }
 }
 
+/// Which rotations are to be looked at, and in which order.
+#[derive(Debug, Clone, Copy)]
+pub struct DueRotations<'a> {
+    /// Those whose time has come by then.
+    pub now: Time,
+    /// Of these, but for emergencies, those of which nothing was written since then.
+    pub untouched_since: Time,
+    /// How important each key type is, from 0; others come after them.
+    pub priorities: &'a BTreeMap<String, u8>,
+}
+
 /// A rotation begins. Of two who saw that it is due one writes it.
 pub(crate) async fn begin<C: Connection>(tx: &mut C, row: &RotationEventRow) -> Result<(), Error> {
     let values = [
@@ -456,10 +468,20 @@ impl Store {
         on!(self, engine => reads::all(engine, ENDED_SINCE, &values))
     }
 
-    /// Ids of open ones that are to be looked at by this instant and that nobody has.
-    pub async fn due_rotations(&self, now: Time, limit: i64) -> Result<Vec<String>, Error> {
-        let limit = Value::Int(limit.clamp(1, MAX_PAGE));
-        let values = [Value::Int(now.millis()), limit];
+    /// Ids of open ones that are to be looked at now and that nobody has: emergencies, then the important, then what is due
+    /// first; at most [`MAX_PAGE`].
+    pub async fn due_rotations(
+        &self,
+        which: &DueRotations<'_>,
+        limit: i64,
+    ) -> Result<Vec<String>, Error> {
+        let priorities = json(which.priorities)?;
+        let values = [
+            Value::Int(which.now.millis()),
+            Value::Int(which.untouched_since.millis()),
+            Value::Int(limit.clamp(1, MAX_PAGE)),
+            Value::Text(&priorities),
+        ];
         on!(self, engine => due(engine, &values))
     }
 

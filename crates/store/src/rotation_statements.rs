@@ -1,9 +1,9 @@
 //! Statements about leases of rotations and of runs of jobs, and the database's clock, which each engine writes in its own
 //! way.
 
-/// By the clock `now`.
+/// By the clock `now`; `priority` finds that of a rotation's key type in the object `$4`.
 macro_rules! rotation_statements {
-    ($now:literal) => {
+    ($now:literal, $priority:literal) => {
         $crate::engine::RotationStatements {
             now: concat!("SELECT ", $now),
             take_event: concat!(
@@ -20,9 +20,11 @@ macro_rules! rotation_statements {
             ),
             due_events: concat!(
                 "SELECT id FROM rotation_event
-                WHERE ended_at IS NULL AND look_at <= $1 AND lease_until <= ",
+                WHERE ended_at IS NULL AND look_at <= $1 AND (updated_at <= $2 OR cause = 'event') AND lease_until <= ",
                 $now,
-                " ORDER BY look_at, id LIMIT $2"
+                " ORDER BY CASE cause WHEN 'event' THEN 0 ELSE 1 END, COALESCE(",
+                $priority,
+                ", 9), due, id LIMIT $3"
             ),
             begin_run: concat!(
                 "INSERT INTO job_run

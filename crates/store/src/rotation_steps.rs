@@ -4,7 +4,7 @@ use trust::Time;
 
 use crate::database::{Store, on};
 use crate::decode::Decode as _;
-use crate::engine::{Columns, Connection, Engine, Value, guarded, write};
+use crate::engine::{Columns, Connection, Engine, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::reads::{self, FromColumns};
 use crate::rotation_lease::{RotationLease, shortened};
@@ -30,8 +30,6 @@ statements! {
     RETRY_STEPS = "UPDATE rotation_step SET outcome = 'retried' WHERE event = $1 AND outcome IN ('transient', 'person')";
     STEPS = "SELECT step, attempt, started_at, ended_at, outcome, actor, why, evidence FROM rotation_step
         WHERE event = $1 ORDER BY place";
-    REPORT = "INSERT INTO rotation_report (event, step, reported_at, reported_by, evidence)
-        VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
     REPORTED = "SELECT reported_at, reported_by, evidence FROM rotation_report WHERE event = $1 AND step = $2";
 }
 
@@ -202,23 +200,7 @@ impl Store {
         on!(self, engine => reads::all(engine, STEPS, &[Value::Text(event)]))
     }
 
-    /// What somebody says of a step, once; whether it was the first to say so.
-    pub async fn report_rotation_step(
-        &self,
-        event: &str,
-        step: &str,
-        report: &RotationReport,
-    ) -> Result<bool, Error> {
-        let values = [
-            Value::Text(event),
-            Value::Text(step),
-            Value::Int(report.at.millis()),
-            Value::Text(&report.by),
-            Value::Text(&report.evidence),
-        ];
-        Ok(on!(self, engine => write(engine, REPORT, &values))? == 1)
-    }
-
+    /// What somebody said of a step.
     pub async fn rotation_report(
         &self,
         event: &str,

@@ -32,6 +32,9 @@ use writer::{Turn, Writer};
 
 /// Waiting for another process that holds the file, a backup for instance.
 const BUSY: Duration = Duration::from_secs(5);
+/// How often whoever waits for it looks again at least: SQLite's own handler sleeps 100 ms at most
+/// (`sqliteDefaultBusyCallback` in its main.c), and a scheduler's tick more.
+pub(crate) const LONGEST_POLL: Duration = Duration::from_millis(120);
 /// Waiting for our own writer. Longer than a full batch on a slow disk.
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// One statement. Longer than `BUSY`, so that a locked file is reported as locked.
@@ -161,7 +164,10 @@ impl Engine for SqliteEngine {
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
         take_lease: take_lease!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
         executions: execution_statements!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
-        rotations: rotation_statements!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
+        rotations: rotation_statements!(
+            "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            "$4 ->> key_type"
+        ),
         assets: AssetStatements {
             of: inventory_statements::ASSETS_OF_SQLITE,
             insert: inventory_statements::INSERT_ASSETS_SQLITE,

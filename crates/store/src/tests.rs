@@ -169,6 +169,7 @@ contract! {
     rotations::an_owner_that_was_overtaken_writes_nothing,
     rotations::a_step_does_not_begin_against_a_mark_or_a_pause,
     rotations::a_step_ends_once_and_is_tried_again_by_a_persons_word,
+    rotations::of_what_is_due_emergencies_come_first_then_priority_then_the_due_date,
     rotations::a_declaration_overtakes_whoever_has_the_lease,
     rotations::rotations_that_are_told_of_are_read_by_themselves,
     rotations::a_slot_of_a_job_is_run_once,

@@ -6,7 +6,7 @@ use crate::time::{Span, Time};
 use crate::words::{Reason, Trigger};
 
 /// What the steps of a rotation take, with an attempt or two that fail: it begins so much earlier than it would have to.
-pub(super) const WORK: Span = Span::hours(1);
+pub const WORK: Span = Span::hours(1);
 
 /// What the next rotation of an asset follows from. It does not depend on when it is asked: replicas whose clocks differ
 /// plan the same.

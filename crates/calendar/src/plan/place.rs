@@ -5,18 +5,19 @@ mod settle;
 use std::collections::{BTreeMap, HashSet};
 
 use crate::facts::{AssetFacts, Consent, Facts, OpenEvent, Order};
+use crate::name::NameHash;
 use crate::policy::{Policies, Policy};
 use crate::time::{Span, Time};
 use crate::words::{ApprovalClass, Priority, Reason, Trigger};
 
 use super::due::{Basis, Due, Hours, WORK, ceiling_hour};
-use super::ledger::{Ledger, Takes};
+use super::ledger::{Ledger, Open, Takes};
 use super::orders::Orders;
 use super::planned::{Plan, Rotation, Unplanned, Why};
 
-/// Where a candidate stands among those that would like the same hour: how important it is, a number by its name, its asset, its
-/// version. The number makes the order one of names, whatever order the assets were listed in.
-type Rank = (Priority, u64, usize, u32);
+/// Where a candidate stands among those that would like the same hour: how important it is, when it is due, a number by its
+/// name, its asset, its version. The number makes the order one of names, whatever order the assets were listed in.
+type Rank = (Priority, Time, u64, usize, u32);
 
 /// A rotation that has no hour yet.
 #[derive(Clone, Copy)]
@@ -31,6 +32,9 @@ struct Entry<'a> {
     asset: &'a AssetFacts,
     policy: &'a Policy,
     takes: Takes,
+    /// The policy's windows.
+    open: Option<Open>,
+    hash: NameHash,
     number: u64,
     /// The version that comes next.
     next: u32,
@@ -135,18 +139,15 @@ impl<'a> Planner<'a> {
                 self.unplanned.push(unplanned(Why::NoNumber));
                 continue;
             };
-            let token = policy.key_type().uses_token();
-            let takes = self.ledger.takes(
-                &self.facts.limits,
-                token,
-                policy.owner(),
-                asset.owner.as_ref(),
-            );
+            let takes = self.ledger.takes(&self.facts.limits, asset, policy);
+            let open = self.ledger.open(policy.open_hours());
             let entry = self.entries.len();
             self.entries.push(Entry {
                 asset,
                 policy,
                 takes,
+                open,
+                hash: asset.name.hash(),
                 number: asset.name.spread(0),
                 next,
                 candidate: None,
@@ -233,10 +234,7 @@ impl<'a> Planner<'a> {
     /// Puts the next rotation in line, if it falls into the plan. Whether there is a date at all.
     fn enqueue(&mut self, entry: usize, basis: Basis, from: Time) -> bool {
         let Some(Entry {
-            asset,
-            policy,
-            next,
-            ..
+            policy, hash, next, ..
         }) = self.entries.get(entry)
         else {
             return false;
@@ -244,12 +242,8 @@ impl<'a> Planner<'a> {
         let Some(due) = basis.due(policy) else {
             return false;
         };
-        let hours = Hours::of(
-            policy,
-            due,
-            from.max(basis.since),
-            asset.name.spread(u64::from(*next)),
-        );
+        let place = hash.spread(u64::from(*next));
+        let hours = Hours::of(policy, due, from.max(basis.since), place);
         self.queue(entry, Candidate { due, hours, basis });
         true
     }
@@ -260,7 +254,8 @@ impl<'a> Planner<'a> {
         }
         if let Some(entry) = self.entries.get_mut(index) {
             let priority = entry.policy.priority();
-            let rank = (priority, entry.number, index, entry.next);
+            let due = candidate.due.at;
+            let rank = (priority, due, entry.number, index, entry.next);
             entry.candidate = Some(candidate);
             let hour = candidate.hours.preferred;
             self.queue.entry(hour).or_default().push(rank);
@@ -275,7 +270,7 @@ impl<'a> Planner<'a> {
     fn place_queue(&mut self) {
         while let Some((_, mut hour)) = self.queue.pop_first() {
             hour.sort_unstable();
-            for (_, _, entry, _) in hour {
+            for (_, _, _, entry, _) in hour {
                 let entry_there = self.entries.get_mut(entry);
                 if let Some(candidate) = entry_there.and_then(|entry| entry.candidate.take()) {
                     self.place(entry, candidate, None);
@@ -290,16 +285,18 @@ impl<'a> Planner<'a> {
             asset,
             policy,
             takes,
+            open: of_policy,
             next,
             ..
         }) = self.entries.get_mut(index)
         else {
             return;
         };
-        let (asset, policy, takes) = (*asset, *policy, *takes);
-        let standby = asset
-            .standby()
-            .filter(|_| candidate.due.trigger == Trigger::Event);
+        let (asset, policy, takes, of_policy) = (*asset, *policy, *takes, *of_policy);
+        let standby = match candidate.due.trigger {
+            Trigger::Event => asset.standby(),
+            _ => None,
+        };
         let version = match standby {
             Some((standby, _)) => standby.number,
             None => {
@@ -308,7 +305,6 @@ impl<'a> Planner<'a> {
             }
         };
         let Candidate { due, hours, basis } = candidate;
-        let mut open = policy.open_hours().clone();
         let mut earliest = hours.earliest;
         let mut highest = self.highest();
         let (mut consent, mut waits, mut order) = (Consent::Automatic, None, None);
@@ -328,7 +324,6 @@ impl<'a> Planner<'a> {
                     policy.open_hours(),
                 ) {
                     Ok(offer) => {
-                        open = offer.open.clone();
                         earliest = earliest.max(ceiling_hour(offer.from));
                         highest = highest.min(offer.until.hour());
                         consent = Consent::Order(offer.id.clone());
@@ -338,11 +333,19 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+        let within = (order.as_ref()).map_or(policy.open_hours(), |offer| &offer.open);
+        // Without other rotations in the way it would have been in time, or the windows would not have let it.
+        let in_time = within.last_by(hours.latest);
+        let shut = in_time.is_none_or(|hour| hour < earliest);
+        let open = match &order {
+            Some(offer) => self.ledger.open(&offer.open),
+            None => of_policy,
+        };
         let preferred = hours.preferred.max(earliest);
         let found = fixed.or_else(|| {
-            self.ledger
-                .room_by(takes, &open, earliest, preferred)
-                .or_else(|| self.ledger.room_from(takes, &open, preferred, highest))
+            let ledger = &mut self.ledger;
+            let by = ledger.room_by(takes, open?, earliest, preferred);
+            by.or_else(|| ledger.room_from(takes, open?, preferred, highest))
         });
         let hour = match (found, order.is_some()) {
             (Some(hour), _) => Some(hour),
@@ -350,8 +353,8 @@ impl<'a> Planner<'a> {
             (None, true) => {
                 (consent, waits, order) = (Consent::Ceremony, Some(Reason::OrderEnded), None);
                 let highest = self.highest();
-                self.ledger
-                    .room_from(takes, policy.open_hours(), preferred, highest)
+                let ledger = &mut self.ledger;
+                of_policy.and_then(|open| ledger.room_from(takes, open, preferred, highest))
             }
             (None, false) => None,
         };
@@ -366,19 +369,14 @@ impl<'a> Planner<'a> {
         let displaced = match hour {
             Some(hour) if hour <= hours.latest => hours.hopeless,
             _ if hours.hopeless.is_some() => hours.hopeless,
-            // Without other rotations in the way it would have been in time, or the windows would not have let it.
-            _ if open
-                .last_by(hours.latest)
-                .is_none_or(|hour| hour < earliest) =>
-            {
-                Some(Reason::Window)
-            }
+            _ if shut => Some(Reason::Window),
             _ => Some(Reason::Capacity),
         };
         let slot = Time::from_hour(hour.unwrap_or(hours.latest));
         let rotation = Rotation {
             asset: asset.name.clone(),
-            key_type: asset.key_type.clone(),
+            // That of the asset, which is one of many with it: all of these share one.
+            key_type: policy.key_type().name.clone(),
             owner: asset.owner.as_ref().unwrap_or(policy.owner()).clone(),
             version,
             trigger: due.trigger,

@@ -121,10 +121,12 @@ impl Plan {
             ));
         }
         for conflict in &self.conflicts {
+            let of = conflict.kind.as_ref().map(|kind| format!(" {kind}"));
             text.push_str(&format!(
-                "{}: {} rotations of {:?}, {} at most\n",
+                "{}: {}{} rotations of {:?}, {} at most\n",
                 conflict.hour.minute(),
                 conflict.rotations,
+                of.unwrap_or_default(),
                 conflict.resource,
                 conflict.limit
             ));

@@ -10,7 +10,7 @@ use crate::next_step::{EventFacts, Next, Outcome, Propagation, next_step};
 use crate::plan::{ledger::Ledger, plan};
 use crate::policy::{Policies, Policy, Refused};
 use crate::time::{Span, Time};
-use crate::words::{EventState, Reason, Step, Trigger};
+use crate::words::{EventState, Priority, Reason, Step, Trigger};
 
 use super::MOST_FINDINGS;
 use super::findings::Finding;
@@ -57,7 +57,7 @@ impl Event {
 pub(super) enum Wake {
     Change(usize),
     Check,
-    Event(usize),
+    Event(Option<(bool, Priority, Time)>, usize),
 }
 
 pub(super) struct Engine {
@@ -198,43 +198,44 @@ impl Engine {
         if event.trigger != Trigger::Event {
             self.take(asset, event.slot.hour(), false);
         }
-        self.queue
-            .push(Reverse((event.slot.max(now), Wake::Event(index))));
+        let wake = self.event(index);
+        self.queue.push(Reverse((event.slot.max(now), wake)));
     }
 
     /// Enters a rotation's hour.
     fn take(&mut self, asset: usize, hour: i64, begun: bool) {
-        let Some((asset, policy)) = self.of(asset) else {
+        let ledger = match begun {
+            true => &mut self.begun,
+            false => &mut self.reserved,
+        };
+        let Some(asset) = self.facts.assets.get(asset) else {
             return;
         };
-        let (token, team, owner) = (
-            policy.key_type().uses_token(),
-            policy.owner().clone(),
-            asset.owner.clone(),
-        );
-        let limits = &self.facts.limits;
-        let ledger = if begun {
-            &mut self.begun
-        } else {
-            &mut self.reserved
-        };
-        let takes = ledger.takes(limits, token, &team, owner.as_ref());
-        ledger.enter(takes, hour);
+        if let Some(policy) = self.policies.get(&asset.key_type) {
+            let takes = ledger.takes(&self.facts.limits, asset, policy);
+            ledger.enter(takes, hour);
+        }
     }
 
     fn has_room(&mut self, asset: usize, hour: i64) -> bool {
-        let Some((asset, policy)) = self.of(asset) else {
+        let Some(asset) = self.facts.assets.get(asset) else {
             return true;
         };
-        let (token, team, owner) = (
-            policy.key_type().uses_token(),
-            policy.owner().clone(),
-            asset.owner.clone(),
-        );
-        let takes = self
-            .reserved
-            .takes(&self.facts.limits, token, &team, owner.as_ref());
+        let Some(policy) = self.policies.get(&asset.key_type) else {
+            return true;
+        };
+        let takes = self.reserved.takes(&self.facts.limits, asset, policy);
         self.reserved.has_room(takes, hour)
+    }
+
+    /// Of what is due at one instant, emergencies go on first, then the important, then what is due first.
+    pub(super) fn event(&self, index: usize) -> Wake {
+        let urgency = self.events.get(index).and_then(|event| {
+            let (_, policy) = self.of(event.asset)?;
+            let is_routine = !event.facts.is_emergency();
+            Some((is_routine, policy.priority(), event.lived.due))
+        });
+        Wake::Event(urgency, index)
     }
 
     pub(super) fn of(&self, asset: usize) -> Option<(&crate::facts::AssetFacts, &Policy)> {
@@ -250,7 +251,7 @@ impl Engine {
             match wake {
                 Wake::Change(index) => self.change(index, now)?,
                 Wake::Check => self.check_daily(now),
-                Wake::Event(index) => self.advance(index, now),
+                Wake::Event(_, index) => self.advance(index, now),
             }
         }
         Ok(self.report())
@@ -276,7 +277,8 @@ impl Engine {
         loop {
             match self.one_step(index, now) {
                 Some(at) if at > now => {
-                    self.queue.push(Reverse((at, Wake::Event(index))));
+                    let wake = self.event(index);
+                    self.queue.push(Reverse((at, wake)));
                     return;
                 }
                 Some(_) => {}
@@ -497,6 +499,7 @@ impl Engine {
         self.findings.extend(over.map(|over| Finding::TooMany {
             hour: over.hour,
             resource: over.resource,
+            kind: over.kind,
             rotations: over.rotations,
             limit: over.limit,
         }));

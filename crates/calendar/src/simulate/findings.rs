@@ -37,12 +37,15 @@ pub enum Finding {
         /// What held it longest; `None` would be a fault of the calendar itself.
         reason: Option<Reason>,
     },
-    /// More rotations began in one hour than a resource can do; of an owner: two of its assets collided.
+    /// More rotations began in one hour than a resource can do; of an owner: two of its assets of one kind collided.
     TooMany {
         /// The hour.
         hour: Time,
         /// Whose limit.
         resource: Resource,
+        /// Of which kind of assets; none where all kinds share the limit.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kind: Option<Word>,
         /// How many began.
         rotations: u32,
         /// How many can.

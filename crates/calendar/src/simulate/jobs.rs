@@ -151,7 +151,8 @@ impl Engine {
                 for index in open.unwrap_or_default() {
                     if let Some(event) = self.events.get_mut(index) {
                         event.facts.roll_back = true;
-                        self.queue.push(Reverse((now, Wake::Event(index))));
+                        let wake = self.event(index);
+                        self.queue.push(Reverse((now, wake)));
                     }
                 }
             }

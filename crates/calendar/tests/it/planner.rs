@@ -3,7 +3,7 @@
 use calendar::facts::{Limits, UsageFacts};
 use calendar::plan::Why;
 use calendar::words::{Reason, Step, Trigger};
-use calendar::{Consent, Facts, Span, plan};
+use calendar::{Consent, Facts, Rotation, Span, plan};
 
 use crate::support::{applied, asset, at, days, facts, first, limit, now, order, policies, with};
 
@@ -206,6 +206,112 @@ fn two_schedules_of_one_owner_do_not_meet_in_one_hour() {
     slots.dedup();
     assert_eq!((slots.len(), count), (30, 30));
     assert_eq!((plan.conflicts.len(), plan.counts().late), (0, 0));
+}
+
+#[test]
+fn a_large_import_moves_no_ring_of_the_same_owner_or_team() {
+    let mut rings: Vec<_> = (0..5)
+        .map(|n| {
+            asset(
+                &format!("signing/r{n}"),
+                "jwt_signing",
+                at("2026-10-15 12:00"),
+            )
+        })
+        .collect();
+    rings[0].owner = Some("orders".parse().unwrap());
+    let limits = Limits {
+        token_per_hour: limit(2),
+        team_per_hour: limit(3),
+        ..Limits::default()
+    };
+    let of = |assets| Facts {
+        limits: limits.clone(),
+        ..facts(assets)
+    };
+    let alone = plan(&of(rings.clone()), &policies(), &[], now(), days(90));
+    let mut all = rings;
+    all.extend((0..2_000).map(|n| {
+        let mut one = asset(
+            &format!("external/k{n}"),
+            "jwt_signing",
+            at("2026-10-15 12:00"),
+        );
+        one.owner = (n % 2 == 0).then(|| "orders".parse().unwrap());
+        one
+    }));
+    let with = plan(&of(all), &policies(), &[], now(), days(90));
+    let is_ring = |each: &&Rotation| each.asset.kind() == "signing";
+    let rings: Vec<_> = with.rotations.iter().filter(is_ring).cloned().collect();
+    assert_eq!(rings, alone.rotations);
+    // One owner's assets of others have one hour each, as before.
+    let owned = with
+        .rotations
+        .iter()
+        .filter(|each| each.asset.kind() == "external" && each.owner.as_str() == "orders");
+    let mut slots: Vec<_> = owned.map(|each| each.slot).collect();
+    let count = slots.len();
+    slots.sort_unstable();
+    slots.dedup();
+    assert_eq!(slots.len(), count);
+}
+
+#[test]
+fn what_somebody_else_keeps_takes_nothing_of_the_token() {
+    let assets: Vec<_> = (0..100)
+        .map(|n| asset(&format!("external/k{n}"), "signing", at("2026-10-15 12:00")))
+        .collect();
+    let of = |token: u32| {
+        let limits = Limits {
+            token_per_hour: limit(token),
+            ..Limits::default()
+        };
+        let facts = Facts {
+            limits,
+            ..facts(assets.clone())
+        };
+        plan(&facts, &policies(), &[], now(), days(90)).rotations
+    };
+    assert_eq!(of(1), of(1_000));
+}
+
+#[test]
+fn of_what_is_overdue_emergencies_begin_first_then_the_important_then_what_is_due_first() {
+    let policies = with(|document| {
+        document.owner = "security".parse().unwrap();
+        document.windows.clear();
+    });
+    let old = |name: &str, key_type: &str, age: u64| asset(name, key_type, now() - days(age));
+    let mut leaked = old("x/leaked", "api_key", 20);
+    leaked.request = Some(calendar::facts::Request {
+        trigger: Trigger::Event,
+        at: now() - Span::hours(3),
+    });
+    let assets = vec![
+        old("x/young", "api_key", 40),
+        old("x/old", "api_key", 60),
+        leaked,
+        old("x/critical", "database_encryption", 190),
+        old("x/most", "database_encryption", 200),
+    ];
+    let limits = Limits {
+        team_per_hour: limit(1),
+        ..Limits::default()
+    };
+    let facts = Facts {
+        limits,
+        ..facts(assets)
+    };
+    let plan = plan(&facts, &policies, &[], now(), days(1));
+    let mut order: Vec<_> = ["x/leaked", "x/most", "x/critical", "x/old", "x/young"]
+        .map(|name| first(&plan, name).begins_at)
+        .into();
+    assert_eq!(order[0], Some(now()));
+    let there = order.clone();
+    order.sort_unstable();
+    order.dedup();
+    assert_eq!(order, there, "each an hour of its own, in this order");
+    assert_eq!(plan.conflicts, [], "nobody has the hour of an emergency");
 }
 
 #[test]

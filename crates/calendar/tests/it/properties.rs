@@ -5,8 +5,8 @@ use calendar::policy::Caches;
 use calendar::simulate::{Change, Fault, FaultKind, Finding, What};
 use calendar::words::Trigger;
 use calendar::{
-    AssetFacts, Consent, Facts, Grace, KeyTypes, Order, Plan, Policies, PolicyDocument, Span,
-    World, plan, simulate,
+    AssetFacts, Consent, Facts, Grace, KeyTypes, Order, Plan, Policies, PolicyDocument, Rotation,
+    Span, World, plan, simulate,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -218,6 +218,56 @@ proptest! {
 
         let (facts, orders) = applied(&world.facts, &world.orders, &one);
         prop_assert_eq!(essence(&one), essence(&of(&facts, &orders, time)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// What somebody else keeps, however much it is and of which types, moves no rotation of this installation.
+    #[test]
+    fn what_somebody_else_keeps_is_in_nobodys_way(world in installations(40), others in assets(60)) {
+        let policies = world.policies();
+        let of = |facts: &Facts| plan(facts, &policies, &world.orders, now(), days(90));
+        let mut all = world.facts.clone();
+        all.assets.extend(others.into_iter().enumerate().map(|(n, mut other)| {
+            other.name = format!("external/a{n}").parse().unwrap();
+            other
+        }));
+        let with = of(&all);
+        let own: Vec<_> = with.rotations.into_iter().filter(|each| !each.asset.is_external()).collect();
+        prop_assert_eq!(own, of(&world.facts).rotations);
+    }
+
+    /// Of what is overdue and has the same limits, emergencies begin first, then the important, then what is due first.
+    #[test]
+    fn the_urgent_begins_first(world in installations(60), leaked in vec(any::<proptest::sample::Index>(), 0..4)) {
+        let mut facts = world.facts.clone();
+        for (n, asset) in facts.assets.iter_mut().enumerate() {
+            asset.name = format!("x/a{n}").parse().unwrap();
+        }
+        for index in leaked {
+            let index = index.index(facts.assets.len());
+            facts.assets[index].request = Some(calendar::facts::Request { trigger: Trigger::Event, at: now() - days(1) });
+        }
+        let policies = world.policies();
+        let plan = plan(&facts, &policies, &world.orders, now(), days(30));
+        let overdue: Vec<_> = plan.rotations.iter().filter(|each| each.slot.hour() < now().hour()).collect();
+        let urgency = |each: &Rotation| {
+            let policy = policies.get(&each.key_type).unwrap();
+            (each.trigger != Trigger::Event, policy.priority(), each.due)
+        };
+        let limits = |each: &Rotation| {
+            let policy = policies.get(&each.key_type).unwrap();
+            (each.owner.clone(), policy.owner().clone(), policy.key_type().uses_token(), policy.open_hours().clone())
+        };
+        for one in &overdue {
+            for other in &overdue {
+                if limits(one) == limits(other) && urgency(one) < urgency(other) {
+                    prop_assert!(one.begins_at <= other.begins_at, "{:?}\n{:?}", one, other);
+                }
+            }
+        }
     }
 }
 

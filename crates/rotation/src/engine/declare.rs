@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
+use calendar::Time;
 use calendar::admission::Refusal;
 use calendar::facts::OpenEvent;
 use calendar::name::{AssetName, Word};
-use calendar::plan::Unplanned;
+use calendar::plan::{Unplanned, WORK};
 use calendar::words::Trigger;
-use calendar::{Span, Time};
 use store::{Declaration, RotationEventRow, RotationMark};
 
 use super::Engine;
@@ -17,9 +17,6 @@ use crate::times::to_row;
 
 /// How often it is looked again at assets whose rotation was begun or promoted by somebody else meanwhile.
 const MOST_LOOKS: usize = 3;
-
-/// What the steps of a rotation take, as the planner has it for an emergency that is new.
-const WORK: Span = Span::hours(1);
 
 /// What a declaration finds.
 #[derive(Default)]

@@ -236,13 +236,13 @@ impl Engine {
     }
 }
 
-/// What comes first: emergencies, then what its policy says is most important, then what has the earliest hour.
+/// What comes first: emergencies, then what its policy says is most important, then what is due first.
 fn urgency(known: &Known, rotation: &Rotation) -> (bool, Option<Priority>, Time) {
     let policy = known.policies.get(&rotation.key_type);
     (
         rotation.trigger != Trigger::Event,
         policy.map(Policy::priority),
-        rotation.slot,
+        rotation.due,
     )
 }
 

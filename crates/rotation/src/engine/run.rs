@@ -12,7 +12,6 @@ use store::{
     Change, RotationEventRow, RotationLease, RotationPause, RotationStepRow, RotationWrite,
     StepBegin, StepEnd,
 };
-use trust::error_chain;
 use trust::leaf::ActKind;
 
 use super::error::Error;
@@ -58,19 +57,6 @@ pub enum Ran {
     Overtaken,
 }
 
-/// What came of a look at what is due.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Round {
-    /// Events that were looked at.
-    pub looked: usize,
-    /// Of them ended.
-    pub ended: usize,
-    /// Of them wait.
-    pub waiting: usize,
-    /// Could not be looked at, with the reason.
-    pub failed: Vec<(String, String)>,
-}
-
 /// What every step of an event is judged by.
 struct Judged<'a> {
     lease: &'a RotationLease,
@@ -79,43 +65,6 @@ struct Judged<'a> {
 }
 
 impl Engine {
-    /// Looks at what is due, at most so many; of events that nobody has.
-    pub async fn look(&self, at_most: i64) -> Result<Round, Error> {
-        let now = self.now().await?;
-        let ids = self.store().due_rotations(to_row(now), at_most).await?;
-        self.look_at(ids).await
-    }
-
-    /// Looks at these.
-    pub async fn look_at(&self, ids: Vec<String>) -> Result<Round, Error> {
-        let mut round = Round::default();
-        if ids.is_empty() {
-            return Ok(round);
-        }
-        let now = self.now().await?;
-        let policies = self.parts().inventory.policies(now).await?;
-        for id in ids {
-            round.looked += 1;
-            match self.run_under(&id, &policies).await {
-                Ok(Ran::Ended { .. }) => round.ended += 1,
-                Ok(Ran::Waits { .. }) => round.waiting += 1,
-                Ok(Ran::Busy | Ran::Overtaken) => {}
-                // Of the database, and of every other event too.
-                Err(Error::Store(error)) if error.is_transient() => return Err(error.into()),
-                Err(error) => {
-                    let why = error_chain(&error);
-                    tracing::error!(
-                        rotation = id,
-                        error = why,
-                        "a rotation cannot be gone on with"
-                    );
-                    round.failed.push((id, why));
-                }
-            }
-        }
-        Ok(round)
-    }
-
     /// Goes on with one event as far as it goes now.
     pub async fn run(&self, id: &str) -> Result<Ran, Error> {
         let now = self.now().await?;
@@ -129,7 +78,7 @@ impl Engine {
         Some(driver.usage(task).await)
     }
 
-    async fn run_under(&self, id: &str, policies: &Policies) -> Result<Ran, Error> {
+    pub(super) async fn run_under(&self, id: &str, policies: &Policies) -> Result<Ran, Error> {
         let owner = self.owner();
         let Some(lease) = self.store().take_rotation(id, owner, LEASE).await? else {
             return match self.store().rotation_event(id).await? {

@@ -7,9 +7,6 @@ use calendar::{AssetName, KeyTypes, Time, Word};
 use serde::{Deserialize, Serialize};
 use store::{AssetState, InventoryRow};
 
-/// The kind of assets whose values somebody else keeps.
-pub const EXTERNAL: &str = "external";
-
 /// Most characters of a purpose.
 const LONGEST_PURPOSE: usize = 200;
 

@@ -27,7 +27,8 @@ impl InventoryService {
         let mut all = Vec::new();
         let mut after = String::new();
         loop {
-            let page = self.store().assets_after(None, &after, TOGETHER).await?;
+            let page = self.store().assets_after((None, false), &after, TOGETHER);
+            let page = page.await?;
             all.extend(page.rows.all()?);
             match page.next {
                 Some(next) => after = next,

@@ -1,5 +1,7 @@
-//! Import: each row has its verdict, and all rows are taken or none. What is there already and says the same is left alone,
-//! so that the same file may come again; what says something else is refused, because an import adds and changes nothing.
+//! Import: each row has its verdict, and unless all are good nothing is taken. What is there already and says the same is left
+//! alone, so that the same file may come again; what says something else is refused, because an import adds and changes
+//! nothing. What is new is written part by part, so that others write in between; one that breaks off is gone on with by the
+//! same file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -11,13 +13,16 @@ use store::{AssetDescription, Change, InventoryChange, NewAssetRow};
 use trust::leaf::ActKind;
 use trust::{Sha256Digest, Time};
 
-use super::document::{AssetDocument, EXTERNAL, StateWord, calendar_time};
+use super::document::{AssetDocument, StateWord, calendar_time};
 use super::service::InventoryService;
 use super::sheet::{self, MOST_ASSETS, MOST_BYTES};
 use crate::error::{Error, ImportError};
 
 /// Names that are looked up together.
 const TOGETHER: usize = 1_000;
+
+/// Assets that are registered in one transaction: others wait for no more.
+pub(super) const PART: usize = 2_000;
 
 /// A row as it was read.
 #[derive(Debug)]
@@ -64,9 +69,9 @@ pub struct ImportReport {
     pub unchanged: usize,
     pub skipped: usize,
     pub refused: usize,
-    /// The leaf that tells of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_index: Option<i64>,
+    /// The leaves that tell of it, one for each part.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log_indexes: Vec<i64>,
     pub rows: Vec<RowVerdict>,
 }
 
@@ -182,7 +187,7 @@ fn judge(
     known: &BTreeMap<String, AssetDocument>,
     now: Time,
 ) -> (Verdict, Vec<String>) {
-    if document.asset.kind() != EXTERNAL {
+    if !document.asset.is_external() {
         let why = format!(
             "asset: assets of the kind {} have a driver of their own; only external/NAME is registered",
             document.asset.kind()
@@ -207,8 +212,8 @@ fn judge(
 }
 
 impl InventoryService {
-    /// Says what becomes of each row; with `apply`, and if no row is refused, registers what is new, all of it in one
-    /// transaction with one leaf.
+    /// Says what becomes of each row; with `apply`, and if no row is refused, registers what is new in parts, each in a
+    /// transaction with a leaf of its own.
     pub async fn import(
         &self,
         rows: Vec<ImportRow>,
@@ -225,11 +230,11 @@ impl InventoryService {
             unchanged: count(Verdict::Unchanged),
             skipped: count(Verdict::Skipped),
             refused: count(Verdict::Refused),
-            log_index: None,
+            log_indexes: Vec::new(),
             rows: Vec::new(),
         };
         if apply && report.refused == 0 && !new.is_empty() {
-            report.log_index = Some(self.register(new, (actor, now)).await?);
+            report.log_indexes = self.register(new, (actor, now)).await?;
             report.applied = true;
         }
         report.rows = verdicts;
@@ -252,25 +257,63 @@ impl InventoryService {
         Ok(known)
     }
 
-    async fn register(
+    /// Part by part; the leaves of the parts.
+    async fn register(&self, new: Vec<AssetDocument>, by: (&str, Time)) -> Result<Vec<i64>, Error> {
+        let of = new.len();
+        let mut leaves = Vec::with_capacity(of.div_ceil(PART));
+        let mut left = new.into_iter();
+        loop {
+            let registered = of - left.len();
+            let part: Vec<AssetDocument> = left.by_ref().take(PART).collect();
+            if part.is_empty() {
+                return Ok(leaves);
+            }
+            if registered > 0 {
+                self.store().let_others_write().await;
+            }
+            match self.register_part(part, (registered, of), by).await {
+                Ok(leaf) => leaves.push(leaf),
+                Err(Error::Store(source)) if registered > 0 => {
+                    return Err(Error::BrokenOff {
+                        registered,
+                        of,
+                        source,
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// All of them or none; the leaf that tells of them.
+    async fn register_part(
         &self,
-        new: Vec<AssetDocument>,
+        part: Vec<AssetDocument>,
+        (registered, of): (usize, usize),
         (actor, now): (&str, Time),
     ) -> Result<i64, Error> {
-        let digest = Sha256Digest::of(&trust::json::canonical(&new)?);
-        let (name, version) = match new.as_slice() {
+        let digest = Sha256Digest::of(&trust::json::canonical(&part)?);
+        let (name, version) = match part.as_slice() {
             [only] => (Some(only.asset.to_string()), Some(only.version.into())),
             _ => (None, None),
         };
-        let many = format!("{} assets", new.len());
+        let reason = match (of, part.len()) {
+            (1, _) => None,
+            (of, all) if of == all => Some(format!("{of} assets")),
+            (of, some) => Some(format!(
+                "assets {} to {} of {of}",
+                registered + 1,
+                registered + some
+            )),
+        };
         let event = Event {
             asset: name.as_deref(),
             digest: Some(digest),
-            reason: name.is_none().then_some(many.as_str()),
+            reason: reason.as_deref(),
             version,
             ..Event::new(ActKind::Rotation, "register", actor, now)
         };
-        let rows = new.into_iter().map(|document| row(document, actor, now));
+        let rows = part.into_iter().map(|document| row(document, actor, now));
         let change = InventoryChange::Register(rows.collect());
         let change = Change::Inventory(Box::new(change));
         Ok(self.log().commit(&change, &event).await?)

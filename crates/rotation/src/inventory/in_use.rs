@@ -1,10 +1,10 @@
 //! What the planner is told of the inventory: all that is not retired. What is under way is the engine's to add.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use calendar::AssetName;
 use calendar::facts::{AssetFacts, VersionFacts};
 use calendar::words::VersionState;
+use calendar::{AssetName, Word};
 use store::{ExternalVersionRow, KeyStatus};
 
 use super::document::calendar_time;
@@ -21,6 +21,8 @@ impl InventoryService {
     pub async fn in_use(&self) -> Result<Vec<AssetFacts>, Error> {
         let mut versions = self.versions_in_use().await?;
         let mut assets = Vec::new();
+        // Key types and owners are few, and each is one text for all assets that have it.
+        let mut words = BTreeSet::new();
         let mut after = String::new();
         loop {
             let page = self.store().asset_heads_after(&after, TOGETHER).await?;
@@ -28,8 +30,8 @@ impl InventoryService {
                 assets.push(AssetFacts {
                     versions: versions.remove(&row.asset).unwrap_or_default(),
                     name: row.asset,
-                    key_type: row.key_type,
-                    owner: row.owner,
+                    key_type: shared(&mut words, row.key_type),
+                    owner: row.owner.map(|owner| shared(&mut words, owner)),
                     usage: None,
                     request: None,
                     events: Vec::new(),
@@ -63,6 +65,14 @@ impl InventoryService {
             }
         }
     }
+}
+
+fn shared(words: &mut BTreeSet<Word>, word: Word) -> Word {
+    if let Some(known) = words.get(&word) {
+        return known.clone();
+    }
+    words.insert(word.clone());
+    word
 }
 
 fn facts(row: &ExternalVersionRow) -> VersionFacts {

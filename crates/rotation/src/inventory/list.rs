@@ -193,14 +193,8 @@ impl InventoryService {
         loop {
             let key_type = filter.key_type.as_ref().map(Word::as_str);
             let store = self.store();
-            let page = match is_in_use {
-                true => {
-                    store
-                        .assets_in_use_after(key_type, &after, together)
-                        .await?
-                }
-                false => store.assets_after(key_type, &after, together).await?,
-            };
+            let which = (key_type, is_in_use);
+            let page = store.assets_after(which, &after, together).await?;
             read += page.rows.read.len();
             let unreadable = page.rows.unreadable.into_iter();
             list.unreadable.extend(unreadable.map(|row| row.key));

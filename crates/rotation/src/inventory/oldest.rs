@@ -131,7 +131,8 @@ impl InventoryService {
         let mut rings = BTreeMap::new();
         let mut after = beginning.clone();
         loop {
-            let page = self.store().assets_after(None, &after, TOGETHER).await?;
+            let all = self.store().assets_after((None, false), &after, TOGETHER);
+            let page = all.await?;
             unreadable.extend(page.rows.unreadable.into_iter().map(|row| row.key));
             let of_rings = page
                 .rows

@@ -13,7 +13,7 @@ use store::{
 use trust::leaf::ActKind;
 use trust::{Sha256Digest, Time};
 
-use super::document::{EXTERNAL, fits_a_ring, text_refusals};
+use super::document::{fits_a_ring, text_refusals};
 use super::version::VersionView;
 use crate::error::Error;
 use crate::policies::{LONGEST_REASON, PolicyService};
@@ -351,7 +351,7 @@ pub fn ring_of(name: &AssetName) -> Option<&str> {
 }
 
 fn expect_external(row: &InventoryRow, why: &str) -> Result<(), Error> {
-    if row.asset.kind() != EXTERNAL {
+    if !row.asset.is_external() {
         return Err(Error::State(format!("{}: {why}", row.asset)));
     }
     match row.state {

@@ -1,7 +1,6 @@
 //! The inventory over a real database.
 
 mod files;
-mod large;
 
 use calendar::policy::Caches;
 use calendar::{AssetName, Word};

@@ -24,9 +24,8 @@ const REPORT: &str = "generate_key_rotation_compliance_report";
 /// How far ahead events are made: until the next check, and a day for the notice of windows, with room for a check that is late.
 const AHEAD: Span = Span::hours(49);
 
-/// Events of one look, and looks of one run: what is left is taken by the next run.
-const BATCH: i64 = 1_000;
-const MOST_BATCHES: usize = 100;
+/// Events of one run, each of which is looked at once: what is left is taken by the next run.
+const MOST_EVENTS: i64 = 100_000;
 
 /// Assets that a summary names.
 const NAMED: usize = 20;
@@ -52,18 +51,10 @@ async fn check(engine: &Engine) -> Result<Value, Error> {
 }
 
 async fn execute(engine: &Engine) -> Result<Value, Error> {
-    let (mut looked, mut ended, mut waiting, mut failed) = (0, 0, 0, 0);
-    for _ in 0..MOST_BATCHES {
-        let round = engine.look(BATCH).await?;
-        looked += round.looked;
-        ended += round.ended;
-        waiting += round.waiting;
-        failed += round.failed.len();
-        if round.looked < usize::try_from(BATCH).unwrap_or(0) {
-            break;
-        }
-    }
-    Ok(json!({ "looked_at": looked, "ended": ended, "waiting": waiting, "failed": failed }))
+    let round = engine.look(MOST_EVENTS).await?;
+    Ok(json!({
+        "looked_at": round.looked, "ended": round.ended, "waiting": round.waiting, "failed": round.failed.len(),
+    }))
 }
 
 /// What is promoted and open waits for the end of a grace, or for what still uses the old version.

@@ -6,7 +6,7 @@ use calendar::Span;
 use store::NewRun;
 use store::testing::place::Place;
 
-use super::world::{World, asset, at};
+use super::world::{KEY_TYPE, World, asset, at};
 use crate::engine::error::Error;
 use crate::jobs::{Finished, Scheduler};
 
@@ -123,6 +123,42 @@ async fn threat_a_run_whose_replica_died_is_not_gone_on_with_while_it_is_paused(
     assert_eq!(engine.open_events().await.unwrap().len(), 2);
 }
 
+/// A run that takes longer than to the job's next slot: one run at a time, and none is lost.
+#[tokio::test]
+async fn fault_overlapping_schedules_run_one_after_the_other() {
+    let world = World::new(Place::sqlite().await, 2);
+    let scheduler = scheduler(&world);
+    scheduler.tick().await.unwrap();
+    let slot = |text: &str| trust::Time::from_millis(at(text).millis());
+    let first = slot("2026-12-01T01:00:00.000Z");
+    let new = NewRun {
+        job: CHECK,
+        slot: first,
+        missed: 0,
+        owner: "two",
+        at: first,
+        by_hand: false,
+    };
+    let long = world.store.begin_run(&new, Duration::from_secs(600)).await;
+    let long = long.unwrap().unwrap();
+    world.until(at("2026-12-02T01:10:00.000Z"));
+    let finished = scheduler.tick().await.unwrap();
+    assert!(of(&finished, CHECK).is_empty(), "{finished:?}");
+    assert!(finished.len() > 3, "the other jobs go on");
+    let ended = slot("2026-12-02T01:11:00.000Z");
+    let done = world.store.end_run(&long, "done", "{}", ended).await;
+    done.unwrap();
+    let finished = scheduler.tick().await.unwrap();
+    let [check] = of(&finished, CHECK)[..] else {
+        panic!("{finished:?}");
+    };
+    assert_eq!(
+        (check.slot, check.missed),
+        (at("2026-12-02T01:00:00.000Z"), 0)
+    );
+    assert!(of(&scheduler.tick().await.unwrap(), CHECK).is_empty());
+}
+
 #[tokio::test]
 async fn fault_the_scheduler_is_paused_over_a_due_date() {
     let world = World::new(Place::sqlite().await, 1);
@@ -227,4 +263,44 @@ async fn of_a_backlog_the_most_important_begins_first_and_nothing_is_left() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn of_what_is_due_an_emergency_is_gone_on_with_first_then_the_important() {
+    let world = World::new(Place::sqlite().await, 3);
+    let mut important = asset("test/important", world.now() - Span::days(179));
+    important.key_type = "database_encryption".parse().unwrap();
+    world.elsewhere().assets.push(important);
+    let engine = world.engine("one");
+    let made = engine.make_due(Span::days(3)).await.unwrap();
+    let of = |asset: &str| made.iter().find(|row| row.asset == asset).unwrap().clone();
+    // All are due, the emergency by its declaration and so as the last of them.
+    world.wait(Span::days(5));
+    let (key_type, name) = (KEY_TYPE.parse().unwrap(), "test/a2".parse().unwrap());
+    let reason = ("somebody", "it leaked");
+    engine
+        .declare(&key_type, Some(&name), reason)
+        .await
+        .unwrap();
+    let mut looked_at = Vec::new();
+    for _ in 0..4 {
+        let round = engine.look(1).await.unwrap();
+        assert_eq!((round.looked, round.failed.len()), (1, 0));
+        for row in &made {
+            let now = world.row(&row.id).await;
+            // A declaration is an epoch of its own.
+            let declared = i64::from(now.declared_at.is_some());
+            if now.lease_epoch > declared && !looked_at.contains(&row.asset) {
+                looked_at.push(row.asset.clone());
+            }
+        }
+    }
+    let mut last = [of("test/a0"), of("test/a1")];
+    last.sort_by_key(|row| (row.due, row.id.clone()));
+    let [third, fourth] = last.map(|row| row.asset);
+    assert_eq!(
+        looked_at,
+        ["test/a2", "test/important", &third, &fourth].map(str::to_owned)
+    );
+    assert_eq!(engine.look(10).await.unwrap().looked, 0);
 }

@@ -57,6 +57,11 @@ pub(super) struct Ring {
 impl Ring {
     /// A ring that signs with its first key, which the policy calls routine.
     pub(super) async fn new() -> Self {
+        Self::over(Place::sqlite().await).await
+    }
+
+    /// The same over a database.
+    pub(super) async fn over(place: Place) -> Self {
         let custodians = Arc::new(Custodians::with_executors("production", &[RING]));
         let now = Arc::new(AtomicI64::new(minute(0).millis()));
         let (clock, count) = (now.clone(), AtomicU64::new(1));
@@ -73,7 +78,6 @@ impl Ring {
         );
         let publication = PublicationSettings::default();
         let settings = Settings::new(custodians.pin().clone(), &publication).unwrap();
-        let place = Place::sqlite().await;
         let store = place.store.clone();
         let service = CeremonyService::new(store.clone(), env.clone(), &settings, "test".into());
         let genesis = custodians.genesis();

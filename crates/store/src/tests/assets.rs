@@ -87,7 +87,10 @@ fn policy(key_type: &str, version: u32) -> Change {
 }
 
 async fn names(place: &Place, key_type: Option<&str>, after: &str, limit: i64) -> Vec<String> {
-    let page = place.store.assets_after(key_type, after, limit).await;
+    let page = place
+        .store
+        .assets_after((key_type, false), after, limit)
+        .await;
     let rows = page.unwrap().rows.all().unwrap();
     rows.iter().map(|row| row.asset.to_string()).collect()
 }

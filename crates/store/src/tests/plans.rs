@@ -137,6 +137,8 @@ fn walk(sql: &str, plan: &[String]) -> Option<String> {
             "SCAN o ",
             // From the first leaf of the key on.
             "(kid>",
+            // The view as a whole, sorted before the first row.
+            "SCAN inventory",
         ];
         // A row that is put in has no children; SQLite lists how it would look for them.
         let first = sql.contains("LIMIT 1") && !sql.contains("WHERE");

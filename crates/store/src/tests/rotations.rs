@@ -58,6 +58,18 @@ fn event(number: u32, version: u32) -> RotationEventRow {
     }
 }
 
+/// Ids of what is to be looked at by an instant and was not since another.
+async fn due(place: &Place, now: Time, untouched_since: Time) -> Vec<String> {
+    let priorities = [("signing", 0), ("api_key", 1), ("webhook_secret", 1)];
+    let priorities = priorities.map(|(word, priority)| (word.to_owned(), priority));
+    let which = DueRotations {
+        now,
+        untouched_since,
+        priorities: &priorities.into(),
+    };
+    place.store.due_rotations(&which, 10).await.unwrap()
+}
+
 async fn commit(place: &Place, change: Change) -> Result<i64, Error> {
     place.store.commit(&change, &leaf("rotation")).await
 }
@@ -139,18 +151,10 @@ pub async fn an_owner_that_was_overtaken_writes_nothing(place: Place) {
     assert!(!place.store.return_rotation(&first).await.unwrap());
     place.store.hold_rotation(&second, MINUTE).await.unwrap();
     // Nobody looks at what somebody has.
-    let due = async || place.store.due_rotations(at(10), 10).await.unwrap();
-    assert!(due().await.is_empty());
+    assert_eq!(due(&place, at(10), at(10)).await, [""; 0]);
     assert!(place.store.return_rotation(&second).await.unwrap());
-    assert_eq!(due().await, [id(1)]);
-    assert!(
-        place
-            .store
-            .due_rotations(at(-1), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(due(&place, at(10), at(10)).await, [id(1)]);
+    assert_eq!(due(&place, at(-1), at(10)).await, [""; 0]);
     let returned = place.store.keep_rotation(&second, &running).await;
     assert!(returned.is_err_and(|error| error.is_conflict()));
 }
@@ -209,8 +213,7 @@ pub async fn a_step_does_not_begin_against_a_mark_or_a_pause(place: Place) {
     write.look_at = at(3_600_000);
     place.store.keep_rotation(&lease, &write).await.unwrap();
     assert!(place.store.return_rotation(&lease).await.unwrap());
-    let due = place.store.due_rotations(at(30_002), 10).await.unwrap();
-    assert_eq!(due, [id(1)]);
+    assert_eq!(due(&place, at(30_002), at(30_002)).await, [id(1)]);
 }
 
 pub async fn a_step_ends_once_and_is_tried_again_by_a_persons_word(place: Place) {
@@ -280,16 +283,64 @@ pub async fn a_step_ends_once_and_is_tried_again_by_a_persons_word(place: Place)
         by: "somebody".to_owned(),
         evidence: "{}".to_owned(),
     };
-    let told = async || {
-        place
-            .store
-            .report_rotation_step(&id(1), "promote", &report)
-            .await
+    let told = |step: &str| {
+        Change::Inventory(Box::new(InventoryChange::ReportStep {
+            event: id(1),
+            step: step.to_owned(),
+            report: report.clone(),
+        }))
     };
-    assert!(told().await.unwrap());
-    assert!(!told().await.unwrap());
-    let found = place.store.rotation_report(&id(1), "promote").await;
+    // Nobody waits for it.
+    conflicts(&place, told("promote"), Subject::Rotation).await;
+    commit(&place, told("roll-back")).await.unwrap();
+    conflicts(&place, told("roll-back"), Subject::Rotation).await;
+    let found = place.store.rotation_report(&id(1), "roll-back").await;
     assert_eq!(found.unwrap(), Some(report));
+    let found = place.store.rotation_report(&id(1), "promote").await;
+    assert_eq!(found.unwrap(), None);
+}
+
+/// Whoever has ten thousand of them to look at begins with an emergency.
+pub async fn of_what_is_due_emergencies_come_first_then_priority_then_the_due_date(place: Place) {
+    let events = [
+        // Number, key type, trigger, due in so many hours.
+        (1, "api_key", "time", 1),
+        (2, "webhook_secret", "time", 2),
+        (3, "signing", "time", 9),
+        (4, "signing", "time", 8),
+        (5, "api_key", "event", 7),
+        (6, "of_nobody", "time", 0),
+    ];
+    for (number, key_type, cause, hours) in events {
+        let row = RotationEventRow {
+            asset: format!("external/a{number}"),
+            key_type: key_type.to_owned(),
+            cause: cause.to_owned(),
+            due: at(hours * 3_600_000),
+            // What waits longest is the least important.
+            look_at: at(-1_000 - i64::from(number)),
+            ..event(number, 2)
+        };
+        let change = Change::BeginRotation(Box::new(row));
+        commit(&place, change).await.unwrap();
+    }
+    let ids = |numbers: &[u32]| numbers.iter().map(|number| id(*number)).collect::<Vec<_>>();
+    assert_eq!(
+        due(&place, at(0), at(0)).await,
+        ids(&[5, 4, 3, 1, 2, 6]),
+        "signing before what is as important as the rest"
+    );
+    // What was looked at since is passed by, but for emergencies.
+    for number in [4, 5] {
+        let lease = place.store.take_rotation(&id(number), "one", MINUTE).await;
+        let lease = lease.unwrap().unwrap();
+        let waits = RotationWrite::new(at(5), "waiting");
+        place.store.keep_rotation(&lease, &waits).await.unwrap();
+        place.store.return_rotation(&lease).await.unwrap();
+    }
+    assert_eq!(due(&place, at(6), at(1)).await, ids(&[5, 3, 1, 2, 6]));
+    assert_eq!(due(&place, at(6), at(6)).await, ids(&[5, 4, 3, 1, 2, 6]));
+    assert_eq!(due(&place, at(-1_005), at(6)).await, ids(&[6]));
 }
 
 /// Whoever runs it meanwhile wrote by what it was, and writes no more; nobody else has it until the lease is over.

@@ -172,7 +172,13 @@ impl From<rotation::error::Error> for Problem {
                 Code::AssetState,
                 "it was changed at the same time; read it again",
             ),
-            E::Store(ref cause) => Self::caused_by(of_store(cause), &error),
+            E::BrokenOff { ref source, .. } if source.is_conflict() => {
+                Self::new(Code::AssetState, text)
+            }
+            E::Store(ref cause)
+            | E::BrokenOff {
+                source: ref cause, ..
+            } => Self::caused_by(of_store(cause), &error),
             E::Orders(error) => error.into(),
             E::Json(_) => Self::caused_by(Code::Internal, &error),
         }

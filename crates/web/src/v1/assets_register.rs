@@ -38,9 +38,9 @@ pub struct RegisterAnswer {
     unchanged: usize,
     skipped: usize,
     refused: usize,
-    /// The leaf that tells of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    log_index: Option<i64>,
+    /// The leaves that tell of it, one for each part that was registered together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    log_indexes: Vec<i64>,
     rows: Vec<RegisteredRow>,
 }
 
@@ -72,7 +72,7 @@ impl From<ImportReport> for RegisterAnswer {
             unchanged: report.unchanged,
             skipped: report.skipped,
             refused: report.refused,
-            log_index: report.log_index,
+            log_indexes: report.log_indexes,
             rows: rows.collect(),
         }
     }
@@ -80,9 +80,9 @@ impl From<ImportReport> for RegisterAnswer {
 
 /// Register assets
 ///
-/// Assets whose values somebody else keeps (`external/NAME[/SCOPE]`). Each has its verdict, and all are registered or none.
-/// What is registered already and says the same is left alone, so the same request may come again. `dry_run` is true
-/// unless it is said otherwise.
+/// Assets whose values somebody else keeps (`external/NAME[/SCOPE]`). Each has its verdict, and unless all are good none is
+/// registered. What is registered already and says the same is left alone, so the same request may come again; one that broke
+/// off between two parts of 2000 assets is completed by that. `dry_run` is true unless it is said otherwise.
 #[utoipa::path(
     post,
     path = "/v1/assets",

@@ -213,9 +213,9 @@ impl Planner<'_> {
         self.enqueue(placed.entry, basis, from);
     }
 
-    /// What is overdue begins in the first hours that have room, the important first.
+    /// What is overdue begins in the first hours that have room: emergencies, then the important, then what is due first.
     pub(super) fn settle_overdue(&mut self) {
-        let mut overdue: Vec<(Priority, Time, u64, usize)> = Vec::new();
+        let mut overdue: Vec<(bool, Priority, Time, u64, usize)> = Vec::new();
         for (index, placed) in self.placed.iter().enumerate() {
             let Some(entry) = self
                 .entries
@@ -224,20 +224,16 @@ impl Planner<'_> {
             else {
                 continue;
             };
-            let emergency = placed.rotation.trigger == Trigger::Event;
-            let priority = if emergency {
-                Priority::Critical
-            } else {
-                entry.policy.priority()
-            };
-            overdue.push((priority, placed.rotation.slot, entry.number, index));
+            let is_routine = placed.rotation.trigger != Trigger::Event;
+            let (priority, due) = (entry.policy.priority(), placed.rotation.due);
+            overdue.push((is_routine, priority, due, entry.number, index));
         }
         overdue.sort_unstable();
         let paused = self.facts.pause.and_then(|pause| pause.until);
         let first = paused.map_or(self.now.hour(), |until| {
             ceiling_hour(until).max(self.now.hour())
         });
-        for (_, _, _, index) in overdue {
+        for (.., index) in overdue {
             self.settle_one_overdue(index, first);
         }
     }
@@ -253,10 +249,10 @@ impl Planner<'_> {
         }) else {
             return;
         };
-        let Some(Entry { policy, takes, .. }) = self.entries.get(placed.entry) else {
+        let Some(Entry { takes, open, .. }) = self.entries.get(placed.entry) else {
             return;
         };
-        let (policy, takes) = (*policy, *takes);
+        let (takes, open) = (*takes, *open);
         placed.rotation.begins_at = Some(placed.rotation.slot);
         self.hold_back(&mut placed);
         if placed.rotation.begins_at.is_some() {
@@ -264,9 +260,10 @@ impl Planner<'_> {
             let highest = self.highest();
             let hour = match emergency {
                 true => Some(self.now.hour()),
-                false => self
-                    .ledger
-                    .room_from(takes, policy.open_hours(), first, highest),
+                false => {
+                    let ledger = &mut self.ledger;
+                    open.and_then(|open| ledger.room_from(takes, open, first, highest))
+                }
             };
             if let Some(hour) = hour {
                 self.ledger.enter(takes, hour);
@@ -292,15 +289,28 @@ impl Planner<'_> {
             policies,
             ..
         } = self;
-        let mut placed: Vec<(Time, u64, Rotation)> = placed
-            .into_iter()
-            .filter(|placed| placed.rotation.slot.min(placed.rotation.due) < until)
-            .map(|placed| {
-                let number = entries.get(placed.entry).map_or(0, |entry| entry.number);
-                (placed.rotation.slot, number, placed.rotation)
-            })
+        let within = |rotation: &Rotation| rotation.slot.min(rotation.due) < until;
+        let mut places: Vec<(Time, u64, u32, usize)> = (placed.iter().enumerate())
+            .filter(|(_, placed)| within(&placed.rotation))
+            .map(
+                |(
+                    index,
+                    Placed {
+                        entry, rotation, ..
+                    },
+                )| {
+                    let number = entries.get(*entry).map_or(0, |entry| entry.number);
+                    (rotation.slot, number, rotation.version, index)
+                },
+            )
             .collect();
-        placed.sort_unstable_by_key(|each| (each.0, each.1, each.2.version));
+        // Places are small to sort, and rotations are not.
+        places.sort_unstable();
+        let mut placed: Vec<Option<Rotation>> =
+            placed.into_iter().map(|one| Some(one.rotation)).collect();
+        let rotations = places
+            .into_iter()
+            .filter_map(|(.., index)| placed.get_mut(index)?.take());
         unplanned.sort_by(|a, b| (&a.asset, a.why).cmp(&(&b.asset, b.why)));
         let mut conflicts = ledger.conflicts();
         // Hours that are over have passed, whatever was in them.
@@ -308,10 +318,7 @@ impl Planner<'_> {
         Plan {
             now,
             until,
-            rotations: placed
-                .into_iter()
-                .map(|(_, _, rotation)| rotation)
-                .collect(),
+            rotations: rotations.collect(),
             unplanned,
             conflicts,
             exceptions: policies.exceptions(),

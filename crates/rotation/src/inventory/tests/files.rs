@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ImportError;
+use crate::inventory::import::PART;
 
 #[tokio::test]
 async fn a_dry_run_says_what_would_be_and_writes_nothing() {
@@ -15,8 +16,8 @@ async fn a_dry_run_says_what_would_be_and_writes_nothing() {
 
     let report = import(&inventory, rows(&[PARTNER, SHOP, OLD]), true).await;
     assert_eq!(
-        (report.new, report.applied, report.log_index),
-        (3, true, Some(before))
+        (report.new, report.applied, report.log_indexes),
+        (3, true, vec![before])
     );
     let leaf = place.store.leaf(before).await.unwrap().unwrap();
     assert_eq!(leaf.kind, "rotation");
@@ -213,6 +214,42 @@ async fn fault_of_two_rows_about_one_asset_the_second_is_refused_and_nothing_is_
         assert_eq!(report.rows[2].why, ["asset: it is in row 2 already"]);
     }
     assert_eq!(place.store.log_size().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn fault_an_import_that_breaks_off_is_completed_by_the_same_file() {
+    let (place, inventory) = inventory().await;
+    let lines: Vec<String> = (0..PART + 300)
+        .map(|n| format!("external/a{n:04},api_key,,,wrapped,,2026-11-01T00:00:00.000Z,,,"))
+        .collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let size = async || place.store.log_size().await.unwrap();
+    let before = size().await;
+    let broken =
+        "CREATE TRIGGER broken BEFORE INSERT ON external_asset WHEN NEW.id = 'external/a2200'
+        BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    place.raw(broken).await.unwrap();
+    let by = ("olga", at(0));
+    let error = inventory.import(rows(&lines), true, by).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "2000 of 2300 assets are registered; import the same again, and it registers the others"
+    );
+    assert_eq!(size().await, before + 1, "each part has its leaf");
+    place.raw("DROP TRIGGER broken").await.unwrap();
+    let report = import(&inventory, rows(&lines), true).await;
+    assert_eq!((report.new, report.unchanged), (300, PART));
+    assert_eq!(report.rows.len(), PART + 300, "each row has its verdict");
+    assert_eq!(report.log_indexes, [before + 1]);
+    let reason = async |index| {
+        let leaf = place.store.leaf(index).await.unwrap().unwrap();
+        let body: serde_json::Value = serde_json::from_str(&leaf.body).unwrap();
+        body["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reason(before).await, "assets 1 to 2000 of 2300");
+    assert_eq!(reason(before + 1).await, "300 assets");
+    let again = import(&inventory, rows(&lines), true).await;
+    assert_eq!((again.unchanged, again.applied), (PART + 300, false));
 }
 
 #[test]
