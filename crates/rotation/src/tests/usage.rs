@@ -118,15 +118,18 @@ async fn an_old_key_retires_when_it_is_silent_and_the_report_shows_how_its_use_f
     let id = ring.checked(&scheduler).await.id;
     ring.waits_for(&scheduler, &id).await;
     assert_eq!(executed(&mut runner).await, 1);
-    while ring.row(&id).await.promoted_at.is_none() {
+    let promoted = loop {
         signs(&ring, 1, 7).await;
         ring.wait(Duration::from_secs(1));
-        match engine.run(&id).await.unwrap() {
+        let ran = engine.run(&id).await.unwrap();
+        if let Some(promoted) = ring.row(&id).await.promoted_at {
+            break promoted;
+        }
+        match ran {
             Ran::Waits { look_at, .. } => ring.until(to_row(look_at)),
             other => panic!("{other:?}"),
         }
-    }
-    let promoted = ring.row(&id).await.promoted_at.unwrap();
+    };
     // A replica that has not heard of it.
     ring.wait(Duration::from_secs(1));
     signs(&ring, 1, 3).await;

@@ -70,7 +70,7 @@ pub async fn an_overtaken_owner_changes_no_ring_and_takes_no_use(place: Place) {
         .change(fenced(step.clone(), asks.clone()))
         .await
         .unwrap();
-    conflicts(&place, fenced(step.clone(), asks), Subject::OrderUse).await;
+    conflicts(&place, fenced(step.clone(), asks), Subject::Ceremony).await;
     let two = fenced(step.clone(), switch(&place).await);
     malformed(&place, fenced(step.clone(), two)).await;
     let version = place.store.version().await.unwrap();

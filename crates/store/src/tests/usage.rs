@@ -149,7 +149,7 @@ pub async fn a_key_leaves_the_key_sets_once_after_its_end(place: Place) {
     assert_eq!(counts.get("atp"), Some(&1));
     assert!(!place.store.key_counts().await.unwrap()["atp"].contains_key("unpublished"));
     // For good.
-    conflicts(&place, stale, Subject::Ring).await;
+    conflicts(&place, stale, Subject::RingVersion).await;
     let again = unpublish(&place, "atp-1").await;
     conflicts(&place, again, Subject::KeyState).await;
     for sql in [
