@@ -27,6 +27,7 @@ mod rotation;
 mod sign;
 mod ssh;
 mod trust;
+mod usage;
 
 use std::process::ExitCode;
 

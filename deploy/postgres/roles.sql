@@ -71,7 +71,7 @@ GRANT INSERT, UPDATE (withdrawn_at, withdrawal, signature, idx) ON standing_orde
 GRANT INSERT, UPDATE (state, kid, location, destruction, updated_at) ON key_object
     TO chancery_service;
 GRANT INSERT, UPDATE (state, role, activated_at, demoted_at, retired_at, archived_at, revoked_at,
-    revocation_reason, compromised_since) ON signing_key TO chancery_service;
+    revocation_reason, compromised_since, unpublished_at) ON signing_key TO chancery_service;
 GRANT INSERT, UPDATE (principal, roles, created_at, expires_at, withdrawn_at) ON credential
     TO chancery_service;
 GRANT UPDATE (size, root, clock, origin) ON log_tree TO chancery_service;
@@ -80,6 +80,8 @@ GRANT INSERT ON log_key_act, log_key_accepted TO chancery_service;
 GRANT UPDATE (size, accepted) ON log_acted TO chancery_service;
 GRANT INSERT, UPDATE (signatures, last_index, first_time, last_time) ON log_key_day, log_key_block
     TO chancery_service;
+-- Hours are kept for ninety days; the days stay.
+GRANT INSERT, UPDATE (signatures), DELETE ON log_key_hour TO chancery_service;
 GRANT INSERT, UPDATE (cosignatures) ON log_checkpoint TO chancery_service;
 
 -- Answers to repeated requests and leases are no part of the trail.

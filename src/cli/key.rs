@@ -1,11 +1,13 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 use trust::{KeyState, Kid};
 
-use super::{CliContext, World, from_keys};
-use keyring::keys::{Key, NoKey, Share};
+use super::{CliContext, World, from_keys, usage};
+use keyring::keys::{Key, Keys, NoKey, Share};
+use keyring::usage::MOST_HOURS;
 use trust::Time;
 use verify::output::{Failure, Output, table};
 
@@ -25,6 +27,15 @@ pub enum Command {
         /// The kid, the thumbprint of the public key (RFC 7638).
         #[arg(allow_hyphen_values = true)]
         kid: String,
+    },
+    /// Show how often a key signed, hour by hour.
+    Usage {
+        /// The kid, the thumbprint of the public key (RFC 7638).
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+        /// How many hours, the one that is under way included.
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_HOURS)))]
+        hours: u32,
     },
 }
 
@@ -82,16 +93,12 @@ pub async fn run(
                 output.remark(format!("There may be more: --after {next}"));
             }
         }
+        Command::Usage { kid, hours } => {
+            let key = find(&known, &kid).await?;
+            return usage::of_key(&open, &key, (world.env.now(), hours), output).await;
+        }
         Command::Show { kid } => {
-            let unknown = || Failure::usage(format!("unknown key {kid:?}"));
-            let asked: Kid = kid.parse().map_err(|_| unknown())?;
-            let key = known
-                .find(&asked, Share::Known)
-                .await
-                .map_err(|error| match error {
-                    NoKey::Unknown => unknown(),
-                    error => no_key(error),
-                })?;
+            let key = find(&known, &kid).await?;
             let shown = describe(&key, &open);
             output.result(&shown, || {
                 let members = shown.as_object().into_iter().flatten();
@@ -110,6 +117,16 @@ pub async fn run(
     Ok(())
 }
 
+async fn find(known: &Keys, kid: &str) -> Result<Arc<Key>, Failure> {
+    let unknown = || Failure::usage(format!("unknown key {kid:?}"));
+    let asked: Kid = kid.parse().map_err(|_| unknown())?;
+    let found = known.find(&asked, Share::Known).await;
+    found.map_err(|error| match error {
+        NoKey::Unknown => unknown(),
+        error => no_key(error),
+    })
+}
+
 fn no_key(error: NoKey) -> Failure {
     match error {
         NoKey::Unknown => Failure::usage("--after names no key"),
@@ -124,6 +141,9 @@ pub fn describe(key: &Key, open: &CliContext) -> Value {
         "activate_at": may_sign_from(key, open), "retire_at": key.retire_at,
         "ceremony": key.ceremony, "usage": key.usage, "location": key.location,
     });
+    if let Some(at) = key.unpublished_at {
+        shown["unpublished_at"] = json!(at);
+    }
     if let KeyState::Revoked { revocation, .. } = &key.state {
         shown["revocation"] = json!(revocation);
     }

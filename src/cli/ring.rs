@@ -10,10 +10,11 @@ use trust::{Algorithm, KeySpec, Kid, Name, Time};
 
 use super::context::from_store;
 use super::key::{self, may_sign_from};
-use super::{CliContext, World, ceremony};
+use super::{CliContext, World, ceremony, usage};
 use keyring::ceremony::{Draft, Wanted};
-use keyring::keys::{Ring, Snapshot};
+use keyring::keys::{Key, Ring, Snapshot};
 use keyring::rotation::{self, RingChange};
+use keyring::usage::MOST_HOURS;
 use log::Event;
 use store::{Change, RingRow};
 use verify::output::{Failure, Output, table};
@@ -35,6 +36,16 @@ pub enum Command {
     RollBack(Pointer),
     /// Retire a secondary key.
     Retire(Retire),
+    /// Take a key that has ended out of the key sets, for good; its signatures stay verifiable by the archive.
+    Unpublish(Retire),
+    /// Show how often each key signed.
+    Usage {
+        /// The ring.
+        name: Name,
+        /// How many hours, the one that is under way included.
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_HOURS)))]
+        hours: u32,
+    },
     /// Show the plan to destroy the private key of a retired or revoked key; with `--apply`, propose
     /// the ceremony.
     Archive(Archive),
@@ -190,6 +201,18 @@ pub async fn run(
             )
             .await
         }
+        Command::Unpublish(asked) => {
+            let wanted = RingChange::Unpublish(asked.kid);
+            change_pointer(&open, world, wanted, asked.change, output).await
+        }
+        Command::Usage { name, hours } => {
+            let snapshot = open.snapshot().await?;
+            let ring = find(&snapshot, &name)?;
+            let keys = ring.keys.iter().map(AsRef::as_ref);
+            let used = keys.filter(|key: &&Key| key.state.life().activated_at.is_some());
+            let asked = (world.env.now(), hours);
+            usage::of_keys(&open, (&*ring.name, used.collect()), asked, output).await
+        }
         Command::Archive(archive) => self::archive(&open, world, archive, output).await,
         Command::Revoke(revoke) => self::revoke(&open, world, revoke, output).await,
     }
@@ -278,7 +301,7 @@ async fn change_pointer(
     output: &Output,
 ) -> Result<(), Failure> {
     let kids = match &wanted {
-        RingChange::Retire(kid) => vec![kid.clone()],
+        RingChange::Retire(kid) | RingChange::Unpublish(kid) => vec![kid.clone()],
         RingChange::Rotate | RingChange::RollBack => Vec::new(),
     };
     let snapshot = open.snapshot_with(kids).await?;

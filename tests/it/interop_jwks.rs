@@ -194,6 +194,47 @@ fn strangers_accept_every_signature_through_rotations_by_the_scheduler_and_a_rol
     assert_eq!(accepted(&mut verifiers, &before), first);
     assert_eq!(service.verdict(&before), "VALID_RETIRED_KEY");
     assert_eq!(service.verdict(&after), "VALID");
+    out_of_the_key_sets(installation, &service, [before.as_str(), after.as_str()], &first);
+}
+
+/// Whoever begins with the set of now finds the old key no more; the archive has it, and counts what it signed.
+fn out_of_the_key_sets(
+    installation: &Installation,
+    service: &Service,
+    [before, after]: [&str; 2],
+    first: &str,
+) {
+    let leaves = ["ring", "unpublish", RING, "--kid", first];
+    assert_eq!(installation.chancery(leaves).json()["applied"], false);
+    installation.chancery([&leaves[..], &["--apply"]].concat());
+    let set =
+        || String::from_utf8_lossy(&service.get("/.well-known/jwks.json").into_body()).into_owned();
+    until("the key is in no set", || !set().contains(first));
+    for cold in &mut verifiers(service) {
+        assert!(cold.verify(after).is_ok(), "{}", cold.name);
+        assert!(cold.verify(before).is_err(), "{}", cold.name);
+    }
+    assert_eq!(service.verdict(before), "VALID_RETIRED_KEY");
+    let key = service.get(&format!("/v1/keys/{first}")).ok();
+    assert!(
+        key["unpublished_at"].is_string() && key["jwk"].is_object(),
+        "{key}"
+    );
+    let twice = installation.try_chancery([&leaves[..], &["--apply"]].concat());
+    assert_ne!(twice.code, Some(0), "{twice:?}");
+    let used = installation
+        .chancery(["ring", "usage", RING, "--hours", "2160"])
+        .json();
+    let used = used["keys"].as_array().expect("keys").iter();
+    let used = used.find(|key| key["kid"] == first).expect("the first key");
+    let alone = installation
+        .chancery(["key", "usage", first, "--hours", "2160"])
+        .json();
+    assert!(alone["signatures"].as_u64() > Some(1), "{alone}");
+    assert_eq!(
+        (&alone["hours"], &alone["total"]),
+        (&used["hours"], &used["total"])
+    );
 }
 
 fn kid_of(jws: &str) -> String {

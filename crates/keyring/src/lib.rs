@@ -5,6 +5,7 @@ pub mod ceremony;
 pub mod keys;
 pub mod rotation;
 pub mod signing;
+pub mod usage;
 pub mod verification;
 
 #[cfg(test)]

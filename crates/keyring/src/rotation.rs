@@ -1,13 +1,14 @@
 //! The life of a ring's keys by hand: every change is planned purely, shown, and applied to
 //! exactly the version of the ring that it was planned on. Schedules and emergencies come later.
 
+use trust::acts::UNPUBLISH;
 use trust::leaf::ActKind;
 use trust::plan::{self, Action, Blocked};
 use trust::{Kid, Safety, Time};
 
 use crate::keys::Ring;
 use log::{Event, Log};
-use store::{AfterLatest, Change};
+use store::{AfterLatest, Change, RotationFence};
 
 /// A change that somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum RingChange {
     RollBack,
     /// A secondary stops signing for good.
     Retire(Kid),
+    /// A key that has ended leaves the key sets for good, at the end of its ring's grace.
+    Unpublish(Kid),
 }
 
 impl RingChange {
@@ -27,6 +30,7 @@ impl RingChange {
             Self::Rotate => "rotate",
             Self::RollBack => "roll-back",
             Self::Retire(_) => "retire",
+            Self::Unpublish(_) => UNPUBLISH,
         }
     }
 }
@@ -43,12 +47,22 @@ pub struct Plan {
     /// The last change of the keys concerned. A clock that is behind the one of an earlier change
     /// would otherwise write a life that runs backwards.
     not_before: Time,
+    rotation: Option<RotationFence>,
 }
 
 impl Plan {
     /// The key that becomes primary, where one does.
     pub fn next_primary(&self) -> Option<&Kid> {
         self.new.as_ref()
+    }
+
+    /// The same for a rotation: nothing of it, where another one has the rotation by then or somebody wants it otherwise.
+    #[must_use]
+    pub fn of_rotation(self, fence: RotationFence) -> Self {
+        Self {
+            rotation: Some(fence),
+            ..self
+        }
     }
 }
 
@@ -59,6 +73,17 @@ pub fn plan(ring: &Ring, change: &RingChange, safety: &Safety, now: Time) -> Res
         RingChange::Rotate => plan::plan_rotate(&keys, safety, now)?,
         RingChange::RollBack => plan::plan_roll_back(&keys)?,
         RingChange::Retire(kid) => plan::plan_retire(&keys, kid, safety, now)?,
+        RingChange::Unpublish(kid) => {
+            let found = ring.keys.iter().find(|key| key.kid == *kid);
+            if found.is_some_and(|key| key.unpublished_at.is_some()) {
+                return Err(Blocked::State {
+                    kid: kid.clone(),
+                    found: "out of the key sets",
+                    expected: "retired or archived, and in them",
+                });
+            }
+            plan::plan_unpublish(&keys, kid)?
+        }
     };
     let of = |wanted: &[Action]| {
         let step = steps.iter().find(|step| wanted.contains(&step.action));
@@ -82,11 +107,12 @@ pub fn plan(ring: &Ring, change: &RingChange, safety: &Safety, now: Time) -> Res
             .map(|key| key.last_change())
             .max()
             .unwrap_or(now),
-        old: of(&[Action::Demote, Action::Retire]),
+        old: of(&[Action::Demote, Action::Retire, Action::Unpublish]),
         new,
         ring: ring.name.to_string(),
         action: change.word(),
         expected_version: ring.version,
+        rotation: None,
         steps,
     })
 }
@@ -109,6 +135,12 @@ pub async fn apply(
             new: text(new),
             at: at.millis(),
         },
+        (None, Some(kid)) if plan.action == UNPUBLISH => Change::UnpublishKey {
+            ring: plan.ring.clone(),
+            expected_version: plan.expected_version,
+            kid: text(kid),
+            at: at.millis(),
+        },
         (None, Some(kid)) => Change::RetireKey {
             ring: plan.ring.clone(),
             expected_version: plan.expected_version,
@@ -129,5 +161,12 @@ pub async fn apply(
         earliest: now.max(plan.not_before).millis(),
         strictly: false,
     };
-    log.commit_at(&when, &|at| (change(at), event(at))).await
+    let fenced = |at: Time| match &plan.rotation {
+        Some(fence) => Change::OfRotation {
+            fence: fence.clone(),
+            change: Box::new(change(at)),
+        },
+        None => change(at),
+    };
+    log.commit_at(&when, &|at| (fenced(at), event(at))).await
 }

@@ -32,6 +32,7 @@ mod signing_faults;
 mod standing_orders;
 mod statements;
 mod suspended_in_log;
+mod unpublished;
 mod unreadable_rows;
 mod verification;
 mod verification_batch;

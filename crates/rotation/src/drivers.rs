@@ -17,7 +17,7 @@ use calendar::next_step::OldUse;
 use calendar::time::Time;
 use calendar::words::Reason;
 use serde_json::Value;
-use store::RotationEventRow;
+use store::{RotationEventRow, RotationFence, RotationLease};
 
 /// What a method does until it answers.
 pub type Doing<'a, T = Answer> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -29,6 +29,25 @@ pub struct Task<'a> {
     pub event: &'a RotationEventRow,
     /// Now.
     pub now: Time,
+    /// By what the rotation is this one's; `None` where somebody only looks.
+    pub lease: Option<&'a RotationLease>,
+}
+
+impl Task<'_> {
+    /// What has to hold when a step changes something; nothing is changed by who only looks.
+    fn step(&self) -> Result<RotationFence, Answer> {
+        self.lease().map(RotationFence::Step)
+    }
+
+    /// The same of a roll-back.
+    fn roll_back(&self) -> Result<RotationFence, Answer> {
+        self.lease().map(RotationFence::RollBack)
+    }
+
+    fn lease(&self) -> Result<RotationLease, Answer> {
+        let lease = self.lease.cloned();
+        lease.ok_or_else(|| Answer::transient("nobody has the rotation"))
+    }
 }
 
 /// What came of a step.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use calendar::facts::{AssetFacts, Order};
+use calendar::facts::{AssetFacts, Order, UsageFacts};
 use calendar::{Policies, Time};
 
 use crate::drivers::{Doing, Rings, ring_of_asset};
@@ -53,6 +53,19 @@ impl Inventory for InstallationFacts {
 
     fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>> {
         Box::pin(self.assets_in_use())
+    }
+
+    fn usage<'a>(
+        &'a self,
+        asset: &'a AssetFacts,
+        now: Time,
+    ) -> Doing<'a, Result<Option<UsageFacts>, Error>> {
+        Box::pin(async move {
+            match ring_of_asset(asset.name.as_str()) {
+                Some(ring) => Ok(self.rings.usage(ring, now).await?),
+                None => Ok(None),
+            }
+        })
     }
 
     fn orders(&self, now: Time) -> Doing<'_, Result<Vec<Order>, Error>> {

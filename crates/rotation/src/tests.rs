@@ -3,6 +3,8 @@
 
 mod declare;
 mod engine;
+mod frozen;
+mod grace;
 mod jobs;
 mod joined;
 mod kills;
@@ -10,6 +12,7 @@ mod probes;
 mod reach;
 mod replicas;
 mod rings;
+mod usage;
 mod world;
 
 /// Each function becomes one test on each engine.
@@ -35,6 +38,8 @@ contract! {
     engine::a_rotation_goes_from_its_check_to_the_end_of_the_old_version,
     engine::a_step_that_fails_is_tried_again_and_then_left_to_a_person,
     engine::a_rotation_is_cancelled_before_its_promotion_and_rolled_back_after_it,
+    frozen::threat_an_owner_that_was_frozen_and_overtaken_changes_nothing,
+    grace::a_key_leaves_the_key_sets_at_the_end_of_a_finite_grace,
     kills::a_replica_that_dies_at_any_step_is_followed_by_another,
     replicas::three_replicas_run_each_event_and_each_job_once,
     replicas::two_replicas_ten_minutes_apart_go_by_the_database,

@@ -59,9 +59,9 @@ statements! {
     /// The newest of those that ended before a place in their order.
     ENDED = concat!(of_keys!(), "WHERE k.ring = $1 AND k.retired_at IS NOT NULL
         AND (k.retired_at, k.number) < ($2, $3) ORDER BY k.retired_at DESC, k.number DESC LIMIT $4");
-    /// The newest of those that ended before a place in their order and that nobody revoked.
-    ENDED_WELL = concat!(of_keys!(), "WHERE k.ring = $1 AND k.retired_at IS NOT NULL AND k.revoked_at IS NULL
-        AND (k.retired_at, k.number) < ($2, $3) ORDER BY k.retired_at DESC, k.number DESC LIMIT $4");
+    /// The newest of those that ended before a place in their order and that nobody revoked, as long as they are in the sets.
+    ENDED_PUBLISHED = concat!(of_keys!(), "WHERE k.ring = $1 AND k.retired_at IS NOT NULL AND k.revoked_at IS NULL
+        AND k.unpublished_at IS NULL AND (k.retired_at, k.number) < ($2, $3) ORDER BY k.retired_at DESC, k.number DESC LIMIT $4");
     /// Those of one class that began within these instants and ended after the later one, or not at all.
     OF_USE = concat!(of_keys!(), "WHERE k.ring = $1 AND ", life!(), " = $2
         AND k.published_at > $3 AND k.published_at <= $4
@@ -69,7 +69,9 @@ statements! {
     PLACE_OF_KEY = "SELECT ring, number FROM signing_key WHERE kid = $1";
     KEY = concat!(of_keys!(), "WHERE k.kid = $1");
     AFTER = concat!(of_keys!(), "WHERE (k.ring, k.number) > ($1, $2) ORDER BY k.ring, k.number LIMIT $3");
-    COUNTS = "SELECT ring, state, keys FROM key_count";
+    /// Those that left the sets are among those that are retired or archived.
+    COUNTS = "SELECT ring, state, keys FROM key_count WHERE state <> 'unpublished'";
+    COUNT_UNPUBLISHED = "SELECT ring, keys FROM key_count WHERE state = 'unpublished'";
 }
 
 /// How long keys of each class were of use at most, in milliseconds; nobody knows of the others.
@@ -143,6 +145,14 @@ async fn counts<E: Engine>(engine: &E) -> Result<KeyCounts, Error> {
     Ok(counts)
 }
 
+async fn unpublished<E: Engine>(engine: &E) -> Result<BTreeMap<String, u64>, Error> {
+    let mut counts = BTreeMap::new();
+    for row in engine.reader().await?.fetch(COUNT_UNPUBLISHED, &[]).await? {
+        counts.insert(row.text(0)?, u64::try_from(row.int(1)?).unwrap_or(0));
+    }
+    Ok(counts)
+}
+
 impl Store {
     /// Keys that sign or are about to, by ring and number.
     pub async fn keys_in_use(&self) -> Result<Rows<KeyRow>, Error> {
@@ -182,8 +192,8 @@ impl Store {
         on!(self, engine => rows::each(engine, ENDED, &values))
     }
 
-    /// The same without keys that were revoked.
-    pub async fn ended_unrevoked(
+    /// The same without keys that were revoked or have left the key sets.
+    pub async fn ended_published(
         &self,
         ring: &str,
         before: EndedBefore,
@@ -195,7 +205,7 @@ impl Store {
             Value::Int(before.number),
             Value::Int(limit),
         ];
-        on!(self, engine => rows::each(engine, ENDED_WELL, &values))
+        on!(self, engine => rows::each(engine, ENDED_PUBLISHED, &values))
     }
 
     /// Ring and number of a key, also of one whose row cannot be read.
@@ -232,6 +242,11 @@ impl Store {
     /// How many keys there are. Nothing is proven by it.
     pub async fn key_counts(&self) -> Result<KeyCounts, Error> {
         on!(self, engine => counts(engine))
+    }
+
+    /// How many keys of each ring have left the key sets and were not revoked. Nothing is proven by it.
+    pub async fn unpublished_counts(&self) -> Result<BTreeMap<String, u64>, Error> {
+        on!(self, engine => unpublished(engine))
     }
 }
 

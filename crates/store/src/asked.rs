@@ -5,7 +5,7 @@ macro_rules! key_columns {
     () => {
         "k.kid, k.ring, k.number, k.state, k.role, k.spki, k.object, o.location, k.published_at, \
          k.activate_at, k.retire_at, k.activated_at, k.demoted_at, k.retired_at, k.archived_at, \
-         k.revoked_at, k.revocation_reason, k.compromised_since, k.ceremony"
+         k.revoked_at, k.revocation_reason, k.compromised_since, k.ceremony, k.unpublished_at"
     };
 }
 pub(crate) use key_columns;

@@ -1,5 +1,5 @@
 //! How much was signed by one key since an instant: the blast radius of its compromise. It is counted
-//! behind the leaves, many at once, by day and by block of indexes; what is not counted yet is read from
+//! behind the leaves, many at once, by day, by hour and by block of indexes; what is not counted yet is read from
 //! the leaves, so no answer depends on how far the counts are.
 
 use std::collections::BTreeMap;
@@ -38,6 +38,11 @@ statements! {
                 THEN excluded.first_time ELSE log_key_block.first_time END,
             last_time = CASE WHEN excluded.last_time > log_key_block.last_time
                 THEN excluded.last_time ELSE log_key_block.last_time END";
+    /// Hours are those of UTC.
+    COUNT_HOURS = "INSERT INTO log_key_hour (kid, hour, signatures)
+        SELECT kid, time / 3600000, COUNT(*) FROM log_leaf WHERE idx >= $1 AND idx < $2 AND kind = 'sign'
+            GROUP BY kid, time / 3600000
+        ON CONFLICT (kid, hour) DO UPDATE SET signatures = log_key_hour.signatures + excluded.signatures";
     /// One statement and so one view: the days after the one of the instant, the blocks of that day that
     /// are wholly after it, and the leaves that are not counted. A block that the instant falls into is a
     /// row of its own; there are as many as the clocks of replicas differ by.
@@ -67,7 +72,7 @@ const BLOCK: i64 = if cfg!(test) { 8 } else { 4_096 };
 const MAX_COUNTED: i64 = 65_536;
 
 /// Leaves that are not counted and are read for a question at most.
-const MAX_TAIL: i64 = if cfg!(test) { 60 } else { 100_000 };
+pub(crate) const MAX_TAIL: i64 = if cfg!(test) { 60 } else { 100_000 };
 
 /// The signatures of one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +119,7 @@ impl DayRow {
 }
 
 /// How far the counts and the log go.
-async fn reach<E: Engine>(reader: &mut E::Reader) -> Result<(i64, i64), Error> {
+pub(crate) async fn reach<E: Engine>(reader: &mut E::Reader) -> Result<(i64, i64), Error> {
     match reader.fetch_optional(COUNTED, &[]).await? {
         Some(row) => Ok((row.int(0)?, row.int(1)?)),
         None => Err(Error::Corrupt {
@@ -158,6 +163,7 @@ async fn add<E: Engine>(tx: &mut E::Transaction, from: i64, to: i64) -> Result<b
     }
     tx.execute(COUNT_DAYS, &values[..2]).await?;
     tx.execute(COUNT_BLOCKS, &values).await?;
+    tx.execute(COUNT_HOURS, &values[..2]).await?;
     Ok(true)
 }
 

@@ -10,9 +10,13 @@ use crate::engine::{Engine, Value, write};
 use crate::error::Error;
 use crate::index;
 use crate::leases::RETURN_LEASE;
+use crate::usage;
 
 /// Answers that one call forgets: no other writer waits longer than for these.
 pub const ANSWERS: i64 = 1_000;
+
+/// Hours that one call forgets.
+pub const HOURS: i64 = 1_000;
 
 /// What is kept in order besides the acts. Each may be done by any replica, any number of times; if
 /// we die before it is committed it has not happened, and the next call does the same.
@@ -34,6 +38,8 @@ pub enum Housekeeping {
     IndexActs { at_most: i64 },
     /// Forgets answers to repeated requests that are older than this, at most [`ANSWERS`] of them; the leaves stay.
     ForgetAnswers { before: i64 },
+    /// Forgets how often keys signed in hours that ended before this, at most [`HOURS`] rows; the days stay.
+    ForgetHours { before: i64 },
 }
 
 /// How many rows, or how many leaves where they are indexed or counted.
@@ -58,6 +64,13 @@ async fn keep<E: Engine>(engine: &E, work: &Housekeeping) -> Result<u64, Error> 
         Housekeeping::ForgetAnswers { before } => {
             let values = [Value::Int(*before), Value::Int(ANSWERS)];
             write(engine, E::DIALECT.forget_answers, &values).await
+        }
+        Housekeeping::ForgetHours { before } => {
+            let values = [
+                Value::Int(before.div_euclid(usage::HOUR)),
+                Value::Int(HOURS),
+            ];
+            write(engine, usage::FORGET_HOURS, &values).await
         }
     }
 }
@@ -112,5 +125,10 @@ impl Store {
     /// [`Housekeeping::ForgetAnswers`].
     pub async fn forget_answers(&self, before: i64) -> Result<u64, Error> {
         self.keep(&Housekeeping::ForgetAnswers { before }).await
+    }
+
+    /// [`Housekeeping::ForgetHours`].
+    pub async fn forget_hours(&self, before: i64) -> Result<u64, Error> {
+        self.keep(&Housekeeping::ForgetHours { before }).await
     }
 }

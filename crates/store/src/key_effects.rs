@@ -2,7 +2,9 @@
 
 use crate::engine::{Connection, Value};
 use crate::error::Error;
-use crate::keys::{ARCHIVE, DEMOTE, PROMOTE, RETIRE, REVOKE, REVOKE_MORE_SEVERELY, primary};
+use crate::keys::{
+    ARCHIVE, DEMOTE, PROMOTE, RETIRE, REVOKE, REVOKE_MORE_SEVERELY, UNPUBLISH, primary,
+};
 use crate::rings::TOUCH_RING;
 
 /// What a leaf did to a key, at the time of the leaf.
@@ -17,6 +19,10 @@ pub enum KeyEffect {
         kid: String,
     },
     Archived {
+        ring: String,
+        kid: String,
+    },
+    Unpublished {
         ring: String,
         kid: String,
     },
@@ -52,6 +58,10 @@ pub(crate) async fn take_effect<C: Connection>(
         KeyEffect::Archived { ring, kid } => {
             let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
             (ring, tx.execute(ARCHIVE, &values).await?)
+        }
+        KeyEffect::Unpublished { ring, kid } => {
+            let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
+            (ring, tx.execute(UNPUBLISH, &values).await?)
         }
         KeyEffect::Revoked {
             ring,

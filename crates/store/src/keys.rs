@@ -43,6 +43,9 @@ statements! {
             revocation_reason = $4, compromised_since = $5,
             demoted_at = CASE role WHEN 'primary' THEN $3 ELSE demoted_at END
         WHERE kid = $1 AND ring = $2 AND state <> 'revoked'";
+    /// For good: out of the sets that verifiers fetch.
+    UNPUBLISH = "UPDATE signing_key SET unpublished_at = $3
+        WHERE kid = $1 AND ring = $2 AND state IN ('retired', 'archived') AND unpublished_at IS NULL";
     /// Only to a more severe revocation, which stays as old as the first. Without a beginning a key is
     /// compromised from the beginning.
     REVOKE_MORE_SEVERELY = "UPDATE signing_key SET revocation_reason = $3, compromised_since = $4
@@ -140,6 +143,8 @@ pub struct KeyRow {
     pub demoted_at: Option<Time>,
     pub retired_at: Option<Time>,
     pub archived_at: Option<Time>,
+    /// When it left the key sets, at the end of its ring's grace.
+    pub unpublished_at: Option<Time>,
     pub revocation: Option<KeyRevocation>,
     /// The ceremony that bore it.
     pub ceremony: Sha256Digest,
@@ -165,6 +170,7 @@ impl FromColumns for KeyRow {
             archived_at: row.maybe_time(14, "signing_key.archived_at")?,
             revocation: revocation(row)?,
             ceremony: row.parsed(18, "signing_key.ceremony")?,
+            unpublished_at: row.maybe_time(19, "signing_key.unpublished_at")?,
         })
     }
 }
@@ -305,6 +311,19 @@ pub(crate) async fn retire<C: Connection>(
     expect_key(tx, ring, kid).await?;
     let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
     guarded(tx, RETIRE, &values, Subject::KeyState).await?;
+    touch(tx, ring).await
+}
+
+/// It signs no more, and verifiers find it in the archive alone from now on.
+pub(crate) async fn unpublish<C: Connection>(
+    tx: &mut C,
+    ring: &str,
+    kid: &str,
+    at: i64,
+) -> Result<(), Error> {
+    expect_key(tx, ring, kid).await?;
+    let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
+    guarded(tx, UNPUBLISH, &values, Subject::KeyState).await?;
     touch(tx, ring).await
 }
 

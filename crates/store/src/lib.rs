@@ -28,6 +28,7 @@ mod ceremony_signatures;
 mod change;
 mod checkpoints;
 mod clock_correction;
+mod commit;
 mod credentials;
 mod database;
 mod decode;
@@ -88,6 +89,7 @@ mod tests;
 mod tree;
 mod trust_documents;
 mod trust_statements;
+mod usage;
 mod versions;
 mod watch;
 
@@ -109,7 +111,7 @@ pub use emergency_lines::Hindrance;
 pub use error::{Error, Subject, UnreadableRow};
 pub use executions::{HeldExecution, WaitingForExecutor};
 pub use fence::{Clock, Halted};
-pub use housekeeping::{ANSWERS, Housekeeping};
+pub use housekeeping::{ANSWERS, HOURS, Housekeeping};
 pub use idempotency::{Idempotency, IdempotentAnswer};
 pub use index::MAX_INDEXED;
 pub use index::Occurrence;
@@ -141,7 +143,7 @@ pub use role::{Role, RoleKind, UnknownRole};
 pub use rotation_events::{
     Declaration, DueRotations, RotationEventRow, RotationMark, RotationPause, RotationWrite,
 };
-pub use rotation_lease::RotationLease;
+pub use rotation_lease::{RotationFence, RotationLease};
 pub use rotation_policies::{KeyTypeRow, PolicyRow};
 pub use rotation_steps::{RotationReport, RotationStepRow, StepBegin, StepEnd};
 pub use rotation_told::Told;
@@ -155,4 +157,5 @@ pub use trust_statements::{
     DecidedBy, RestoredDocument, SUSPENSIONS_MAX, StatementKind, StatementMark, StatementRow,
     StatementState,
 };
+pub use usage::HourRow;
 pub use versions::Versions;

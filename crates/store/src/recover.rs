@@ -4,8 +4,8 @@
 //! database has the key; what it has not got is told to the caller, and stays fail closed: a ring whose new primary is
 //! unknown has none.
 
-use crate::change::record;
 use crate::checkpoints::{COSIGN, CheckpointRow, INSERT_CHECKPOINT};
+use crate::commit::record;
 use crate::database::{Store, on};
 use crate::engine::{Connection, Engine, Value, expect_rows};
 use crate::error::{Error, Subject};

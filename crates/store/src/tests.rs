@@ -22,6 +22,7 @@ mod races;
 mod raw;
 mod reading;
 mod roles;
+mod rotation_fence;
 mod rotations;
 mod schema;
 mod severity;
@@ -29,6 +30,7 @@ mod signing;
 mod statements;
 mod stops;
 mod tree;
+mod usage;
 mod versions;
 mod vocabulary;
 
@@ -172,6 +174,8 @@ contract! {
     rotations::of_what_is_due_emergencies_come_first_then_priority_then_the_due_date,
     rotations::a_declaration_overtakes_whoever_has_the_lease,
     rotations::rotations_that_are_told_of_are_read_by_themselves,
+    rotation_fence::an_overtaken_owner_changes_no_ring_and_takes_no_use,
+    rotation_fence::an_owner_changes_no_ring_against_a_persons_word,
     rotations::a_slot_of_a_job_is_run_once,
     rotations::the_scheduler_is_paused_and_keys_are_acknowledged,
     assets::rings_and_assets_of_others_are_one_list,
@@ -179,6 +183,9 @@ contract! {
     assets::a_report_makes_the_next_primary,
     assets::policies_follow_each_other,
     assets::no_hand_rewrites_the_inventory,
+    usage::hours_are_those_of_the_leaves_wherever_the_counts_stand,
+    usage::old_hours_go_in_pages_and_the_days_stay,
+    usage::a_key_leaves_the_key_sets_once_after_its_end,
     schema::migrations_that_changed_are_refused,
     schema::case_c8_a_newer_schema_says_so,
 }

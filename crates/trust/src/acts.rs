@@ -14,6 +14,9 @@ use crate::log_acts::LogAct;
 
 pub use crate::act::Act;
 
+/// The word of a leaf by which a key that has ended leaves the key sets.
+pub const UNPUBLISH: &str = "unpublish";
+
 /// By what they are about, each in the order of the log.
 #[derive(Debug, Default)]
 pub struct Acts {
@@ -34,6 +37,8 @@ pub struct Acts {
     pub log_acts: Vec<Arc<Act>>,
     /// What keeps rings from signing, and lets them go on.
     pub emergencies: Vec<Arc<Act>>,
+    /// When keys left the key sets, which changes nothing of what they signed.
+    pub unpublished: BTreeMap<Kid, Time>,
 }
 
 impl Acts {
@@ -53,6 +58,11 @@ impl Acts {
             | (ActKind::Emergency, emergency::RESUME | emergency::RATIFY) => {
                 if let Some(ceremony) = leaf.reference.clone() {
                     self.ceremonies.entry(ceremony).or_default().push(act);
+                }
+            }
+            (ActKind::Key, UNPUBLISH) => {
+                if let Some(kid) = leaf.kid.clone() {
+                    self.unpublished.entry(kid).or_insert(leaf.time);
                 }
             }
             (ActKind::Roster, action) if action.starts_with("install") => self.documents.push(act),

@@ -43,6 +43,8 @@ pub enum Action {
     RollBack,
     /// [`KeyState::retire`]
     Retire,
+    /// It leaves the key sets that verifiers fetch; the archive keeps it.
+    Unpublish,
     /// Destroy the private half under `Approved<Destroy>`, then [`KeyState::archive`].
     Archive,
     /// [`KeyState::revoke`] under `Approved<Revoke>`.
@@ -65,6 +67,7 @@ impl fmt::Display for Action {
             Self::Demote => "demote",
             Self::RollBack => "roll back to",
             Self::Retire => "retire",
+            Self::Unpublish => "unpublish",
             Self::Archive => "archive",
             Self::Revoke => "revoke",
         })
@@ -205,6 +208,23 @@ pub fn plan_retire(
     Ok(vec![Step {
         kid: kid.clone(),
         action: Action::Retire,
+        reason,
+    }])
+}
+
+/// Plans to take a key that has ended out of the key sets. Its signatures stay verifiable: its public half is in the archive.
+pub fn plan_unpublish(keys: &[RingKey], kid: &Kid) -> Result<Vec<Step>, Blocked> {
+    let key = find(keys, kid)?;
+    let (KeyState::Retired(retired) | KeyState::Archived { retired, .. }) = &key.state else {
+        return Err(wrong_state(key, "retired or archived"));
+    };
+    let reason = format!(
+        "retired at {}; whoever verifies by a key set alone does not find it any more",
+        retired.retired_at
+    );
+    Ok(vec![Step {
+        kid: kid.clone(),
+        action: Action::Unpublish,
         reason,
     }])
 }

@@ -41,6 +41,7 @@ mod key_life;
 mod key_log;
 mod key_pem;
 mod key_transcript;
+mod key_usage;
 mod keys;
 mod leaf_evidence;
 mod log_checkpoint;
@@ -60,6 +61,7 @@ pub mod response;
 mod ring;
 mod ring_jwks;
 mod ring_jwks_as_of;
+mod ring_usage;
 mod rings;
 mod rotation_cancel;
 mod rotation_cleanup;
@@ -148,6 +150,8 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(trust_statement_sign::handle))
         .routes(routes!(rings::handle))
         .routes(routes!(ring::handle))
+        .routes(routes!(ring_usage::handle))
+        .routes(routes!(key_usage::handle))
         .routes(routes!(keys::handle))
         .routes(routes!(inventory::handle))
         .routes(routes!(rotation_plan::handle, rotation_schedule::handle))

@@ -126,6 +126,7 @@ impl CeremonyService {
                     demoted_at: None,
                     retired_at: None,
                     archived_at: None,
+                    unpublished_at: None,
                     revocation: None,
                     ceremony: facts.row.id,
                 };

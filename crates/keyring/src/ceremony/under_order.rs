@@ -8,7 +8,7 @@ use trust::request::{CkaId, Nonce, OrderPlace, OrderUse, Request};
 use trust::tally::Standing;
 use trust::withdrawal::USE;
 use trust::{
-    Generate, Line, MemberSignature, Operation, Place, Purpose, Sha256Digest, StandingOrder, Time,
+    Generate, Line, MemberSignature, Operation, Place, Purpose, Sha256Digest, StandingOrder,
     Transcript, dsse, place,
 };
 
@@ -22,7 +22,7 @@ use super::vote::normalized;
 use crate::keys::Snapshot;
 use base::step;
 use log::{Event, suspensions};
-use store::{CeremonyState, Change, OrderUseRow, UseRow};
+use store::{CeremonyState, Change, OrderUseRow, RotationFence, UseRow};
 use token::Executor;
 
 /// How long a use stays open that nobody carries out; then it is lost.
@@ -44,15 +44,15 @@ impl CeremonyService {
 
     /// The same by the engine that decides when a ring rotates, and for its rotation, which the request names as its ticket:
     /// the order's executor carries it out. Returns the ceremony; one that was asked for before and waits is returned again.
+    /// Nothing is asked for where another one has the rotation by then, or where it was cancelled.
     pub async fn ask_under_order(
         &self,
         order: &str,
-        rotation: &str,
+        rotation: RotationFence,
         snapshot: &Snapshot,
     ) -> Result<String, Error> {
         let known = self.usable_order(order).await?;
-        self.propose_of(known, None, Some(rotation.to_owned()), snapshot)
-            .await
+        self.propose_of(known, None, Some(rotation), snapshot).await
     }
 
     /// The same of this very use, where one is given: if it was taken meanwhile, nothing is asked for.
@@ -82,7 +82,7 @@ impl CeremonyService {
         &self,
         known: VerifiedOrder,
         number: Option<u32>,
-        ticket: Option<String>,
+        rotation: Option<RotationFence>,
         snapshot: &Snapshot,
     ) -> Result<String, Error> {
         let order = &known.order.id.to_string();
@@ -137,7 +137,7 @@ impl CeremonyService {
             }),
             proposer: None,
             reason: format!("use {used} of the standing order {order}"),
-            ticket,
+            ticket: rotation.as_ref().map(|fence| fence.event().to_owned()),
             created_at: now,
             approve_by: now,
             execute_by: (now + OPEN).min(standing.not_after).max(now),
@@ -161,15 +161,16 @@ impl CeremonyService {
                 subject,
             });
         }
-        self.file_under_order(&request, known.text, now).await
+        self.file_under_order(&request, known.text, rotation).await
     }
 
     async fn file_under_order(
         &self,
         request: &Request,
         order: String,
-        now: Time,
+        rotation: Option<RotationFence>,
     ) -> Result<String, Error> {
+        let now = request.created_at;
         let bytes = request.encode()?;
         let id = Sha256Digest::of(&bytes);
         let (_, trusted) = self.trusted().await?;
@@ -210,6 +211,13 @@ impl CeremonyService {
                 order: order.clone(),
                 number: used.number.get().into(),
             }),
+        };
+        let change = match rotation {
+            Some(fence) => Change::OfRotation {
+                fence,
+                change: Box::new(change),
+            },
+            None => change,
         };
         self.log.commit(&change, &event).await?;
         step::reached("filed");

@@ -254,6 +254,7 @@ pub(super) fn load_key(row: &KeyRow, known: Arc<Certified>) -> Result<Key, Strin
         published_at: row.published_at,
         activate_at: order.activate_at,
         retire_at: order.retire_at,
+        unpublished_at: row.unpublished_at,
         location: known.location.clone(),
         ceremony: row.ceremony,
         log_index: None,

@@ -101,8 +101,11 @@ impl Keys {
                 unreadable: rows.unreadable,
             };
             let mut over = false;
-            let revoked = |row: &KeyRow| row.revocation.is_some_and(|told| told.revoked_at <= at);
-            for row in rows.read.into_iter().filter(|row| !revoked(row)) {
+            let gone = |row: &KeyRow| {
+                let revoked = row.revocation.is_some_and(|told| told.revoked_at <= at);
+                revoked || row.unpublished_at.is_some_and(|left| left <= at)
+            };
+            for row in rows.read.into_iter().filter(|row| !gone(row)) {
                 if room == 0 {
                     over = true;
                     break;

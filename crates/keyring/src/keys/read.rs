@@ -161,6 +161,7 @@ impl Reading<'_> {
         };
         let ring_rows = store.rings().await?;
         let counts = store.key_counts().await?;
+        let unpublished = store.unpublished_counts().await?;
         let believer = Believer {
             store,
             pin: &settings.pin,
@@ -188,7 +189,7 @@ impl Reading<'_> {
         }
         let Believed { keys, mut refused } = held.believed;
         refused.sort_by(|one, other| one.kid.cmp(&other.kid));
-        let assembled = assemble(settings, &ring_rows, &counts, keys)?;
+        let assembled = assemble(settings, &ring_rows, (&counts, &unpublished), keys)?;
         unreadable.extend(ring_rows.unreadable);
         Ok(Some(Snapshot {
             version: versions.all,
@@ -233,7 +234,7 @@ impl Reading<'_> {
         let mut before = EndedBefore::EVER;
         let refused = held.believed.refused.len();
         loop {
-            let rows = self.store.ended_unrevoked(ring, before, TOGETHER).await?;
+            let rows = self.store.ended_published(ring, before, TOGETHER).await?;
             let Some(last) = rows.read.last() else {
                 return Ok(());
             };
@@ -311,7 +312,7 @@ struct Assembled {
 fn assemble(
     settings: &Settings,
     rows: &Rows<RingRow>,
-    counts: &KeyCounts,
+    (counts, unpublished): (&KeyCounts, &BTreeMap<String, u64>),
     mut keys: Vec<Arc<Key>>,
 ) -> Result<Assembled, Error> {
     keys.sort_by(|a, b| (&a.ring, a.number).cmp(&(&b.ring, b.number)));
@@ -319,17 +320,28 @@ fn assemble(
         let keys = keys.iter().filter(|key| *key.ring == *name);
         keys.cloned().collect()
     };
+    let hidden = |ring: &str, keys: &[Arc<Key>]| {
+        let left = unpublished.get(ring).copied().unwrap_or(0);
+        counts.get(ring).map_or(0, |of| hidden(of, left, keys))
+    };
     let mut rings = BTreeMap::new();
     for row in &rows.read {
         let keys = of_ring(row.name.as_str());
+        let hidden = hidden(row.name.as_str(), &keys);
         let of_ring = counts.get(row.name.as_str());
-        let ring = ring(settings, row, keys, of_ring.cloned().unwrap_or_default())?;
+        let ring = ring(
+            settings,
+            row,
+            keys,
+            of_ring.cloned().unwrap_or_default(),
+            hidden,
+        )?;
         rings.insert(ring.name.clone(), Arc::new(ring));
     }
     let mut unreadable_rings = BTreeMap::new();
     for row in &rows.unreadable {
         let keys = of_ring(&row.key);
-        let hidden = hidden(counts, &row.key, &keys);
+        let hidden = hidden(&row.key, &keys);
         let jwks = document(settings, &keys, true, None, hidden)?;
         let ring = UnreadableRing { keys, jwks };
         unreadable_rings.insert(row.key.as_str().into(), Arc::new(ring));
@@ -341,7 +353,7 @@ fn assemble(
         .filter(|row| row.usage == Usage::Structured);
     let hidden = structured.map(|row| {
         let name = row.name.as_str();
-        hidden(counts, name, keys.iter().filter(|key| *key.ring == *name))
+        hidden(name, &of_ring(name))
     });
     let jwks = document(settings, &combined(&keys), okp, None, hidden.sum())?;
     let keys = keys.into_iter().map(|key| (key.kid.clone(), key));
@@ -367,6 +379,7 @@ fn ring(
     row: &RingRow,
     keys: Vec<Arc<Key>>,
     counts: BTreeMap<String, u64>,
+    hidden: usize,
 ) -> Result<Ring, Error> {
     let RingRow {
         algorithm,
@@ -388,31 +401,21 @@ fn ring(
         created_at: row.created_at,
         version: row.version,
         primary: keys.iter().find(wanted).cloned(),
-        jwks: document(settings, &keys, true, None, hidden_of(&counts, &keys))?,
+        jwks: document(settings, &keys, true, None, hidden)?,
         keys,
         counts,
     })
 }
 
-/// How many keys of a ring may be published and are not in memory, because newer ones fill the budget.
-fn hidden<'a>(
-    counts: &KeyCounts,
-    ring: &str,
-    keys: impl IntoIterator<Item = &'a Arc<Key>>,
-) -> usize {
-    counts.get(ring).map_or(0, |of| hidden_of(of, keys))
-}
-
-fn hidden_of<'a>(
-    counts: &BTreeMap<String, u64>,
-    keys: impl IntoIterator<Item = &'a Arc<Key>>,
-) -> usize {
+/// How many keys of a ring are published and not in memory, because newer ones fill the budget; of those that ended `left`
+/// have left the key sets.
+fn hidden(counts: &BTreeMap<String, u64>, left: u64, keys: &[Arc<Key>]) -> usize {
     let ended = ["retired", "archived"].map(|state| counts.get(state).copied().unwrap_or(0));
-    let here = keys.into_iter().filter(|key| {
+    let here = keys.iter().filter(|key| {
         let state = key.state.word();
-        state == "retired" || state == "archived"
+        key.unpublished_at.is_none() && (state == "retired" || state == "archived")
     });
-    usize::try_from(ended.iter().sum::<u64>())
+    usize::try_from(ended.iter().sum::<u64>().saturating_sub(left))
         .unwrap_or(usize::MAX)
         .saturating_sub(here.count())
 }
@@ -438,8 +441,14 @@ pub(super) fn document(
     at: Option<Time>,
     hidden: usize,
 ) -> Result<Document, Error> {
+    let in_sets = |key: &&Arc<Key>| match (key.unpublished_at, at) {
+        (None, _) => true,
+        (Some(left), Some(at)) => at < left,
+        (Some(_), None) => false,
+    };
     let candidates: Vec<PublishedKey> = keys
         .iter()
+        .filter(in_sets)
         .filter_map(|key| {
             Some(PublishedKey {
                 ring: key.ring.parse().ok()?,

@@ -37,6 +37,8 @@ pub struct Key {
     /// primary is revoked and no standby is due; see [`Ring::successor`].
     pub activate_at: Time,
     pub retire_at: Time,
+    /// When it left the key sets, at the end of its ring's grace. Its signatures are verified as before.
+    pub unpublished_at: Option<Time>,
     /// Where its private half was made.
     pub location: Location,
     /// The ceremony that bore it.
@@ -236,6 +238,7 @@ impl Key {
             life.demoted_at,
             life.retired_at,
             life.archived_at,
+            self.unpublished_at,
             revoked_at,
         ]
         .into_iter()

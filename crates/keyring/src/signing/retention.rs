@@ -1,4 +1,5 @@
-//! Stored answers are for retries, not for the record: the record is the audit trail.
+//! Stored answers are for retries, and how often a key signed in an hour is for people who look: neither is the record, which is
+//! the audit trail.
 
 use std::error::Error;
 use std::time::Duration;
@@ -6,10 +7,13 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use base::Env;
-use store::{ANSWERS, Store};
+use store::{ANSWERS, HOURS, Store};
 
 /// How long an `Idempotency-Key` is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long it is remembered how often a key signed in an hour; the sum of each day stays.
+pub const HOURS_REMEMBERED: Duration = Duration::from_secs(91 * 24 * 3_600);
 
 /// How often the old ones are forgotten.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -46,7 +50,9 @@ pub(crate) async fn forget(store: &Store, env: &Env, instance: &str) -> Result<u
         let before = env.now() - REMEMBERED;
         let page = store.forget_answers(before.millis()).await?;
         forgotten += page;
-        if page < ANSWERS.unsigned_abs() {
+        let before = env.now() - HOURS_REMEMBERED;
+        let hours = store.forget_hours(before.millis()).await?;
+        if page < ANSWERS.unsigned_abs() && hours < HOURS.unsigned_abs() {
             store.return_lease(LEASE, instance).await?;
             return Ok(forgotten);
         }

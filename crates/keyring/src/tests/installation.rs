@@ -480,6 +480,7 @@ const GUARDS: &[&str] = &[
     "signing_key_transition",
     "signing_key_revocation",
     "signing_key_archived",
+    "signing_key_unpublished",
     "trust_document_no_update",
     "trust_statement_signature_no_delete",
     "standing_order_immutable",

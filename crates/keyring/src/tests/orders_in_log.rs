@@ -45,6 +45,7 @@ async fn publish(all: &Installation, id: &str) {
         demoted_at: None,
         retired_at: None,
         archived_at: None,
+        unpublished_at: None,
         revocation: None,
         ceremony: row.id,
     };

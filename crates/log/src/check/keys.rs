@@ -116,6 +116,10 @@ fn one(key: &Examined<'_>, held: &Held<'_>, findings: &mut Findings) {
     {
         findings.add("order", Some(accepted.index), format!("key {kid}: {fault}"));
     }
+    if row.unpublished_at != acts.unpublished.get(kid).copied() {
+        let what = format!("the log and the row of key {kid} differ in when it left the key sets");
+        findings.add("key_state", None, what);
+    }
     let prepared_at = certified.map_or(accepted.leaf.time, |certified| certified.prepared_at);
     // As they were written: the rows repeat that.
     match replay(kid, prepared_at, acts_of_key, |act| act.leaf.time) {

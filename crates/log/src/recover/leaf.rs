@@ -1,5 +1,6 @@
 //! A leaf that is put back: its row, and what it did.
 
+use trust::acts::UNPUBLISH;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
 use trust::{Kid, Sha256Digest, Time};
 
@@ -108,6 +109,10 @@ fn effect(act: &ActLeaf) -> Option<KeyEffect> {
             kid: text(&act.kid)?,
         }),
         "archive" => Some(KeyEffect::Archived {
+            ring,
+            kid: text(&act.kid)?,
+        }),
+        UNPUBLISH => Some(KeyEffect::Unpublished {
             ring,
             kid: text(&act.kid)?,
         }),

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use calendar::facts::{Order, VersionFacts};
+use calendar::facts::{Order, UsageFacts, VersionFacts};
 use calendar::name::Word;
 use calendar::time::{Span, Time};
 use calendar::windows::{Weekday, Window};
 use calendar::words::VersionState;
 use keyring::ceremony::CeremonyService;
 use keyring::keys::{Key, Keys, Ring};
+use keyring::usage::KeyUsage;
 use store::Store;
 use trust::KeyState;
 use trust::request::{OrderWindow, StandingOrder};
@@ -61,6 +62,30 @@ impl Rings {
                 (ring.name.to_string(), keys.collect())
             })
             .collect()
+    }
+
+    /// How often the ring's primary signed. Unknown as long as the leaves are not counted, as after an upgrade.
+    pub async fn usage(&self, ring: &str, now: Time) -> Result<Option<UsageFacts>, Error> {
+        let snapshot = self.keys.current();
+        let primary = snapshot
+            .rings
+            .get(ring)
+            .and_then(|ring| ring.primary.as_ref());
+        let Some(primary) = primary else {
+            return Ok(None);
+        };
+        match KeyUsage::lately(&self.store, &primary.kid, to_row(now)).await {
+            Ok(usage) => Ok(Some(UsageFacts {
+                counted_at: now,
+                uses: usage.total,
+                per_day: usage.per_day(),
+            })),
+            Err(store::Error::Uncounted { leaves }) => {
+                tracing::warn!(ring, leaves, "the signatures of a ring are not counted yet");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The orders that hold, by an index of them: what ended costs nothing.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base::step;
 use calendar::next_step::OldUse;
 use calendar::words::{Reason, Trigger};
+use calendar::{Span, Time};
 use keyring::ceremony::{CeremonyService, Kind};
 use keyring::keys::{Key, Keys, Ring};
 use keyring::rotation::{self, RingChange};
@@ -22,6 +23,12 @@ use crate::times::from_row;
 
 /// Orders and open ceremonies that are looked at.
 const MOST: i64 = 2_000;
+
+/// An old key that made no signature for so long is silent: longer than a replica takes to hear of a promotion.
+const SILENT: Span = Span::hours(1);
+
+/// Hours after the promotion that a validation report has.
+const MOST_HOURS: usize = 48;
 
 /// Rings.
 pub struct Signing {
@@ -160,8 +167,8 @@ impl Signing {
         for row in &orders {
             let order = row.id.to_string();
             let taken = self.store.last_use(&order).await.map_err(unavailable)?;
-            let rotation = &task.event.id;
-            let asked = self.ceremonies.ask_under_order(&order, rotation, &snapshot);
+            let fence = task.step()?;
+            let asked = self.ceremonies.ask_under_order(&order, fence, &snapshot);
             match asked.await {
                 Ok(ceremony) => {
                     step::reached("rotation-filed");
@@ -304,7 +311,7 @@ impl Signing {
             return Err(Answer::person("another key would become the primary"));
         }
         let previous = ring.primary.as_ref().map(|primary| primary.number);
-        self.apply(&plan, task).await?;
+        self.apply(plan.of_rotation(task.step()?), task).await?;
         Ok(Answer::Done(Done {
             previous,
             evidence: json!({ "kid": key.kid, "number": key.number, "previous": previous }),
@@ -312,10 +319,11 @@ impl Signing {
         }))
     }
 
-    async fn apply(&self, plan: &rotation::Plan, task: Task<'_>) -> Result<(), Answer> {
+    /// Nothing, where another replica has the rotation by then or somebody marked it.
+    async fn apply(&self, plan: rotation::Plan, task: Task<'_>) -> Result<(), Answer> {
         let reason = format!("rotation {}", task.event.id);
         let now = at(task.now);
-        let done = rotation::apply(plan, &self.log, &self.actor, Some(&reason), now).await;
+        let done = rotation::apply(&plan, &self.log, &self.actor, Some(&reason), now).await;
         match done {
             Ok(_) => {
                 step::reached("rotation-applied");
@@ -348,11 +356,73 @@ impl Signing {
             }
         }
         let change = RingChange::Retire(key.kid.clone());
-        match rotation::plan(&ring, &change, &self.safety, at(task.now)) {
-            Ok(plan) => self.apply(&plan, task).await?,
+        let plan = match rotation::plan(&ring, &change, &self.safety, at(task.now)) {
+            Ok(plan) => plan,
             Err(blocked) => return Ok(wait_for(blocked)),
+        };
+        let lately = self.usage_of(key, task.now - SILENT).await?;
+        if lately.signatures > 0 {
+            let Signatures {
+                signatures, last, ..
+            } = lately;
+            return Ok(Answer::waits(
+                Reason::OldStillUsed,
+                format!(
+                    "key {} made {signatures} signatures within {SILENT}, the last at {}: it retires when it is silent",
+                    key.number,
+                    last.unwrap_or(task.now)
+                ),
+            ));
         }
+        self.apply(plan.of_rotation(task.step()?), task).await?;
         Ok(Done::with(json!({ "kid": key.kid, "state": "retired" })))
+    }
+
+    /// At the end of a finite grace the old key leaves the key sets for good; the archive keeps it, and what it signed stays
+    /// valid. Its private half is destroyed by a ceremony that collects many.
+    async fn archived(&self, task: Task<'_>) -> Result<Answer, Answer> {
+        let ring = self.ring(task).await?;
+        let Some(key) = Self::previous(task, &ring) else {
+            // Newer keys fill the sets.
+            return Ok(Done::with(
+                json!({ "previous": task.event.previous_version, "in_key_sets": false }),
+            ));
+        };
+        match (&key.state, key.unpublished_at) {
+            (KeyState::Revoked { .. }, _) | (_, Some(_)) => {}
+            (KeyState::Retired(_) | KeyState::Archived { .. }, None) => {
+                let change = RingChange::Unpublish(key.kid.clone());
+                match rotation::plan(&ring, &change, &self.safety, at(task.now)) {
+                    Ok(plan) => self.apply(plan.of_rotation(task.step()?), task).await?,
+                    Err(blocked) => return Ok(wait_for(blocked)),
+                }
+            }
+            (
+                KeyState::Prepared { .. } | KeyState::Primary(_) | KeyState::Secondary { .. },
+                None,
+            ) => {
+                return Err(Answer::person(format!("the old key is {}", key.status())));
+            }
+        }
+        Ok(Done::with(json!({
+            "kid": key.kid, "state": key.status(), "in_key_sets": false,
+            "destruction": "by a ceremony for many keys",
+        })))
+    }
+
+    /// What a key signed since an instant.
+    async fn usage_of(&self, key: &Key, since: Time) -> Result<Signatures, Answer> {
+        let kid = key.kid.as_str();
+        let days = self.store.signatures_by_day(kid, at(since).millis()).await;
+        let days = days.map_err(unavailable)?;
+        Ok(Signatures {
+            signatures: days.iter().map(|day| day.signatures).sum(),
+            last: days
+                .iter()
+                .map(|day| day.last_time)
+                .max()
+                .map(Time::from_millis),
+        })
     }
 
     async fn rolled_back(&self, task: Task<'_>) -> Result<Answer, Answer> {
@@ -370,29 +440,59 @@ impl Signing {
         if plan.next_primary() != Some(&key.kid) {
             return Err(Answer::person("another key would become the primary"));
         }
-        self.apply(&plan, task).await?;
+        self.apply(plan.of_rotation(task.roll_back()?), task)
+            .await?;
         Ok(Done::with(json!({ "kid": key.kid })))
     }
 
+    /// How the use of the old key falls: a day before the promotion, since then, and hour by hour. It verifies whatever is
+    /// done, so that what it signed before needs nothing of it.
     async fn used(&self, task: Task<'_>) -> Result<Usage, Answer> {
         let ring = self.ring(task).await?;
-        let since = task.event.promoted_at.unwrap_or(task.event.created_at);
-        let mut uses = 0;
-        if let Some(key) = Self::previous(task, &ring) {
-            let kid = key.kid.as_str();
-            let days = self.store.signatures_by_day(kid, since.millis()).await;
-            uses = days
-                .map_err(unavailable)?
-                .iter()
-                .map(|day| day.signatures)
-                .sum();
-        }
-        // A key of a ring verifies for ever: what it signed before needs nothing of it.
+        let Some(key) = Self::previous(task, &ring) else {
+            return Ok(Usage {
+                old: OldUse::Free,
+                evidence: json!({ "previous": task.event.previous_version }),
+            });
+        };
+        let promoted = task.event.promoted_at.unwrap_or(task.event.created_at);
+        let promoted = from_row(promoted);
+        let since = self.usage_of(key, promoted).await?;
+        let lately = self.usage_of(key, task.now - SILENT).await?;
+        let from = at(promoted - Span::days(1));
+        let hours = self.store.signatures_by_hour(key.kid.as_str(), from).await;
+        let hours = hours.map_err(unavailable)?;
+        let before: u64 = hours
+            .iter()
+            .filter(|hour| from_row(hour.from) < promoted.hour_start())
+            .map(|hour| hour.signatures)
+            .sum();
+        let after = hours
+            .iter()
+            .filter(|hour| from_row(hour.from) >= promoted.hour_start());
+        let by_hour = after.take(MOST_HOURS);
+        let by_hour =
+            by_hour.map(|hour| json!({ "from": hour.from, "signatures": hour.signatures }));
         Ok(Usage {
-            old: OldUse::Free,
-            evidence: json!({ "signatures_of_the_old_key_since": uses }),
+            old: match lately.signatures {
+                0 => OldUse::Free,
+                _ => OldUse::Needed,
+            },
+            evidence: json!({
+                "kid": key.kid,
+                "signatures_of_the_old_key_since": since.signatures,
+                "last": since.last,
+                "signatures_of_the_day_before": before,
+                "by_hour": by_hour.collect::<Vec<_>>(),
+            }),
         })
     }
+}
+
+/// What a key signed.
+struct Signatures {
+    signatures: i64,
+    last: Option<Time>,
 }
 
 /// Not yet, or not without a person.
@@ -459,10 +559,7 @@ impl Driver for Signing {
     }
 
     fn archive<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
-        let old = task.event.previous_version;
-        // The private half is destroyed by a ceremony that collects many; the public one stays for ever.
-        let facts = json!({ "previous": old, "destruction": "by a ceremony for many keys" });
-        Box::pin(async { Done::with(facts) })
+        Box::pin(async move { either(self.archived(task).await) })
     }
 
     fn roll_back<'a>(&'a self, task: Task<'a>) -> Doing<'a> {

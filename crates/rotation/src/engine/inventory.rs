@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use calendar::facts::{AssetFacts, Order};
+use calendar::facts::{AssetFacts, Order, UsageFacts};
 use calendar::{Policies, Time};
 
 use super::error::Error;
@@ -15,6 +15,15 @@ pub trait Inventory: Send + Sync {
 
     /// The assets with their versions. Events and requests are the engine's to add.
     fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>>;
+
+    /// How often an asset's primary was used, where its driver counts that.
+    fn usage<'a>(
+        &'a self,
+        _asset: &'a AssetFacts,
+        _now: Time,
+    ) -> Doing<'a, Result<Option<UsageFacts>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// The standing orders that hold.
     fn orders(&self, now: Time) -> Doing<'_, Result<Vec<Order>, Error>>;

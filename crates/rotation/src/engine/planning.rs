@@ -68,6 +68,15 @@ impl Engine {
                 events.remove(asset.name.as_str()).unwrap_or_default(),
             )?;
         }
+        // It is counted for those alone whose number of uses has a limit.
+        for asset in &mut assets {
+            let policy = policies.get(&asset.key_type);
+            if policy.is_some_and(|policy| policy.document().usage_limit.is_some())
+                && let Some(usage) = inventory.usage(asset, now).await?
+            {
+                asset.usage = Some(usage);
+            }
+        }
         let pause = self.store().rotation_pause().await?;
         let facts = Facts {
             assets,

@@ -150,7 +150,11 @@ impl Engine {
                 .await
                 .map(Some);
         };
-        let task = Task { event: &row, now };
+        let task = Task {
+            event: &row,
+            now,
+            lease: Some(judged.lease),
+        };
         let (next, said) = self.next(&mut facts, policy, driver.as_ref(), task).await?;
         match next {
             Next::Step(which) => {
@@ -240,7 +244,11 @@ impl Engine {
             store.begin_rotation_step(lease, by, begin, at).await?;
         }
         step::reached(&format!("rotation-{which}-intended"));
-        let task = Task { event: row, now };
+        let task = Task {
+            event: row,
+            now,
+            lease: Some(lease),
+        };
         let answer = match which {
             Step::PreCheck => driver.check(task).await,
             Step::Generate => driver.generate(task).await,

@@ -27,10 +27,10 @@ use crate::times::to_row;
 
 const SERIAL: &str = "0123456789abcdef";
 const LABEL: &str = "test";
-const RING: &str = "records";
-const ASSET: &str = "signing/records";
+pub(super) const RING: &str = "records";
+pub(super) const ASSET: &str = "signing/records";
 const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 struct Robot(Arc<Custodians>);
 
@@ -49,7 +49,7 @@ pub(super) struct Ring {
     custodians: Arc<Custodians>,
     token: SoftwareToken,
     settings: Settings,
-    keys: Arc<Keys>,
+    pub(super) keys: Arc<Keys>,
     env: Env,
     now: Arc<AtomicI64>,
 }
@@ -57,11 +57,18 @@ pub(super) struct Ring {
 impl Ring {
     /// A ring that signs with its first key, which the policy calls routine.
     pub(super) async fn new() -> Self {
+<<<<<<< HEAD
         Self::over(Place::sqlite().await).await
     }
 
     /// The same over a database.
     pub(super) async fn over(place: Place) -> Self {
+=======
+        Self::at(Place::sqlite().await).await
+    }
+
+    pub(super) async fn at(place: Place) -> Self {
+>>>>>>> usage
         let custodians = Arc::new(Custodians::with_executors("production", &[RING]));
         let now = Arc::new(AtomicI64::new(minute(0).millis()));
         let (clock, count) = (now.clone(), AtomicU64::new(1));
@@ -104,24 +111,28 @@ impl Ring {
         self.now.fetch_add(millis, Ordering::Relaxed);
     }
 
-    fn until(&self, time: Time) {
+    pub(super) fn until(&self, time: Time) {
         self.now.fetch_max(time.millis(), Ordering::Relaxed);
     }
 
-    fn service(&self) -> CeremonyService {
+    pub(super) fn service(&self) -> CeremonyService {
         let store = self.place.store.clone();
         CeremonyService::new(store, self.env.clone(), &self.settings, "test".into())
     }
 
-    fn runner(&self) -> Runner {
+    pub(super) fn runner(&self) -> Runner {
         let signer = Arc::new(Robot(self.custodians.clone()));
         let service = self.service().with_result_signer(signer);
         Runner::new(service, self.token.executor(), self.settings.clone())
     }
 
     pub(super) fn scheduler(&self) -> Scheduler {
+        Scheduler::of(self.installation("one"))
+    }
+
+    pub(super) fn installation(&self, owner: &str) -> Installation {
         let store = self.place.store.clone();
-        Scheduler::of(Installation {
+        Installation {
             ceremonies: self.service(),
             store,
             keys: self.keys.clone(),
@@ -129,9 +140,9 @@ impl Ring {
             env: self.env.clone(),
             clock: Clock::Given(self.env.clone()),
             propagation: Propagation::default(),
-            owner: "one".to_owned(),
+            owner: owner.to_owned(),
             every: HOUR,
-        })
+        }
     }
 
     async fn open(&self) {
@@ -171,7 +182,7 @@ impl Ring {
         }
     }
 
-    async fn order(&self, uses: u32) {
+    pub(super) async fn order(&self, uses: u32) {
         let order = OrderInput {
             activate_after: 24 * HOUR,
             executor: "robot".parse().unwrap(),
@@ -239,12 +250,12 @@ impl Ring {
         self.accept(&id).await;
     }
 
-    async fn row(&self, id: &str) -> RotationEventRow {
+    pub(super) async fn row(&self, id: &str) -> RotationEventRow {
         let row = self.place.store.rotation_event(id).await;
         row.unwrap().unwrap()
     }
 
-    async fn primary(&self) -> u32 {
+    pub(super) async fn primary(&self) -> u32 {
         self.keys.refresh().await;
         let snapshot = self.keys.current();
         let primary = snapshot.rings[RING].primary.as_ref();
@@ -252,7 +263,7 @@ impl Ring {
     }
 
     /// What the daily check makes of it.
-    async fn checked(&self, scheduler: &Scheduler) -> RotationEventRow {
+    pub(super) async fn checked(&self, scheduler: &Scheduler) -> RotationEventRow {
         // A run is known by its instant.
         self.wait(Duration::from_secs(1));
         let run = scheduler.run_now("automated_key_rotation_check").await;
@@ -279,7 +290,7 @@ impl Ring {
     }
 }
 
-async fn executed(runner: &mut Runner) -> usize {
+pub(super) async fn executed(runner: &mut Runner) -> usize {
     let round = runner.round(&|| false).await.unwrap();
     assert!(
         round.unavailable.is_none() && round.orders.is_empty(),
@@ -325,7 +336,9 @@ async fn a_ring_under_a_standing_order_rotates_by_the_scheduler() {
     );
     assert!(row.promoted_at.unwrap() <= row.due, "{row:?}");
     let snapshot = ring.keys.current();
-    assert_eq!(snapshot.rings[RING].keys[0].status(), "retired");
+    let old = &snapshot.rings[RING].keys[0];
+    // Its grace is for ever: it stays in the key sets.
+    assert_eq!((old.status(), old.unpublished_at), ("retired", None));
     // The order is used up in the middle of it: the next one needs people, and says so.
     ring.wait(87 * DAY);
     let event = ring.checked(&scheduler).await;

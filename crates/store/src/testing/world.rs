@@ -312,6 +312,7 @@ pub fn key(name: &str, ring: &str, number: i64) -> KeyRow {
         demoted_at: None,
         retired_at: None,
         archived_at: None,
+        unpublished_at: None,
         revocation: None,
         ceremony: digest(name).parse().unwrap(),
     }

@@ -14,6 +14,7 @@ const GROWING: &[&str] = &[
     "log_signature_part",
     "log_key_day",
     "log_key_block",
+    "log_key_hour",
     "log_checkpoint",
     "log_key_act",
     "log_key_accepted",
@@ -381,7 +382,7 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
     fill(&place).await;
     for (sql, index) in [
         (archive::ENDED, "signing_key_ended"),
-        (archive::ENDED_WELL, "signing_key_ended_well"),
+        (archive::ENDED_PUBLISHED, "signing_key_ended_published"),
         (archive::OF_USE, "signing_key_life"),
         (ceremonies::LATEST, "ceremony_created"),
         (ceremonies::MARKS, "ceremony_"),

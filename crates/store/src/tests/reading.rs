@@ -163,6 +163,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     recover::STATEMENTS,
     rings::STATEMENTS,
     rotation_events::STATEMENTS,
+    rotation_lease::STATEMENTS,
     rotation_reports::STATEMENTS,
     rotation_steps::STATEMENTS,
     rotation_told::STATEMENTS,
@@ -170,6 +171,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     tree::STATEMENTS,
     trust_documents::STATEMENTS,
     trust_statements::STATEMENTS,
+    usage::STATEMENTS,
     versions::STATEMENTS,
 ];
 

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::super::*;
 use super::place::Place;
 use super::world::*;
-use super::{assets, executions, lines, outbox, rotations, severity};
+use super::{assets, executions, lines, outbox, rotation_fence, rotations, severity, usage};
 
 const ROLES: &str = include_str!("../../../../deploy/postgres/roles.sql");
 
@@ -48,6 +48,9 @@ async fn services_account_does_what_the_store_does_and_no_more() {
     rotations::a_step_ends_once_and_is_tried_again_by_a_persons_word(as_the_service().await).await;
     rotations::a_step_does_not_begin_against_a_mark_or_a_pause(as_the_service().await).await;
     rotations::a_declaration_overtakes_whoever_has_the_lease(as_the_service().await).await;
+    rotation_fence::an_overtaken_owner_changes_no_ring_and_takes_no_use(as_the_service().await)
+        .await;
+    usage::old_hours_go_in_pages_and_the_days_stay(as_the_service().await).await;
     rotations::a_slot_of_a_job_is_run_once(as_the_service().await).await;
     rotations::the_scheduler_is_paused_and_keys_are_acknowledged(as_the_service().await).await;
 
@@ -69,6 +72,17 @@ async fn services_account_does_what_the_store_does_and_no_more() {
         let signed = [signature(&first, "atp", again)];
         place.store.commit_signatures(&signed).await.unwrap();
     }
+    place.prepared("atp-2", "atp", 2).await;
+    let second = kid("atp-2");
+    place.switch("atp", Some(&first), &second).await.unwrap();
+    place.retire("atp", &first).await.unwrap();
+    let change = Change::UnpublishKey {
+        ring: "atp".into(),
+        expected_version: place.ring_version("atp").await,
+        kid: first,
+        at: NOW,
+    };
+    place.change(change).await.unwrap();
     for sql in [
         "UPDATE ceremony_line SET seq = seq",
         "DELETE FROM ceremony_line",
@@ -85,6 +99,8 @@ async fn services_account_does_what_the_store_does_and_no_more() {
         "UPDATE log_key_day SET first_index = 0",
         "UPDATE log_key_block SET block = 0",
         "DELETE FROM log_key_day",
+        "UPDATE log_key_hour SET hour = 0",
+        "UPDATE log_hours SET since = 0",
         "DELETE FROM log_key_block",
         "INSERT INTO log_counted (id, size) VALUES (2, 0)",
         "INSERT INTO leaf_kind (word) VALUES ('rumour')",

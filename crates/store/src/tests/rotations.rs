@@ -15,11 +15,11 @@ const FIRST: StepBegin = StepBegin {
     unless_marked: true,
 };
 
-fn at(millis: i64) -> Time {
+pub(super) fn at(millis: i64) -> Time {
     Time::from_millis(NOW + millis)
 }
 
-fn id(number: u32) -> String {
+pub(super) fn id(number: u32) -> String {
     format!("kr_{number:036}")
 }
 
@@ -70,18 +70,18 @@ async fn due(place: &Place, now: Time, untouched_since: Time) -> Vec<String> {
     place.store.due_rotations(&which, 10).await.unwrap()
 }
 
-async fn commit(place: &Place, change: Change) -> Result<i64, Error> {
+pub(super) async fn commit(place: &Place, change: Change) -> Result<i64, Error> {
     place.store.commit(&change, &leaf("rotation")).await
 }
 
-async fn begun(place: &Place, number: u32, version: u32) {
+pub(super) async fn begun(place: &Place, number: u32, version: u32) {
     let row = event(number, version);
     commit(place, Change::BeginRotation(Box::new(row)))
         .await
         .unwrap();
 }
 
-fn ends(state: &'static str) -> RotationWrite {
+pub(super) fn ends(state: &'static str) -> RotationWrite {
     RotationWrite {
         ends: true,
         ..RotationWrite::new(at(5), state)

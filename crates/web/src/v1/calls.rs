@@ -24,7 +24,7 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "ceremony_attestations"
         | "ceremony_record"
         | "trust_chain" => Call::ReadPublished,
-        "rings" | "ring" | "keys" | "inventory" | "asset" | "asset_versions" | "policies"
+        "rings" | "ring" | "ring_usage" | "keys" | "key_usage" | "inventory" | "asset" | "asset_versions" | "policies"
         | "policy" | "policy_versions" => Call::ReadInventory,
         "register_assets" | "set_policy" => Call::ManageInventory,
         "report_rotation" => Call::ReportRotations,

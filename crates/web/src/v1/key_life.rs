@@ -27,6 +27,11 @@ pub struct Life {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub archived_at: Option<Time>,
+    /// Since when it is in no key set any more: its ring's keys are published for a time after their end. Its signatures
+    /// are verified as before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub unpublished_at: Option<Time>,
     /// No signature made after this instant is genuine.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -66,6 +71,7 @@ pub fn life(key: &Key) -> Life {
         demoted_at: life.demoted_at,
         retired_at: life.retired_at,
         archived_at: life.archived_at,
+        unpublished_at: key.unpublished_at,
         ended_at: state.ended_at(),
         revocation: life.revocation.map(|revocation| Revocation {
             reason: match revocation.reason {
