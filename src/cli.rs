@@ -1,6 +1,7 @@
 //! The command line: one sub-command, one file. People get tables, programs `--output json`.
 
 mod access;
+mod alert;
 mod arguments;
 mod asset;
 mod audit;
@@ -74,6 +75,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Rotation(command) => {
             rotation::run(&arguments.config, command, world, &output).await
         }
+        Command::Alert(command) => alert::run(&arguments.config, command, world, &output).await,
         Command::Job(command) => job::run(&arguments.config, command, world, &output).await,
         Command::Trust(command) => trust::run(&arguments.config, command, world, &output).await,
         Command::Audit(command) => audit::run(&arguments.config, command, world, &output).await,

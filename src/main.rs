@@ -21,10 +21,12 @@ use access::oidc::Oidc;
 use base::signals::{Hangup, shutdown_signal};
 use base::system::{fill, now};
 use base::{Env, Tasks};
+use calendar::alerts::rules::KeyStoreFacts;
 use keyring::ceremony::CeremonyService;
 use keyring::signing::{self, Signing};
 use keyring::verification::{self, EvidenceBuilder, Verification};
 use log::{Group, Log};
+use rotation::alerts::KeyStoreView;
 use rotation::inventory::InventoryService;
 use rotation::policies::{PolicyService, caches_of};
 use store::Store;
@@ -196,6 +198,7 @@ async fn serve(
     );
     start_notifications(&mut tasks, &config, &world, &store, &keys, &instance)?;
     let scheduler = cli::scheduler(&config, &world, &store, &keys, &settings, &instance)?;
+    let scheduler = scheduler.with_key_store(key_store(&keys, &signing));
     if config.rotation.enabled {
         tasks.start("rotation", scheduler.clone(), |scheduler| {
             let scheduler = scheduler.clone();
@@ -250,6 +253,25 @@ async fn serve(
         tracing::warn!("the database's connections did not close in time");
     }
     served.map_err(cannot_serve)
+}
+
+/// What this replica knows of its token and its keys, for the alerts about them.
+fn key_store(keys: &Arc<keyring::keys::Keys>, signing: &Signing) -> KeyStoreView {
+    let (keys, signing) = (Arc::clone(keys), signing.clone());
+    Arc::new(move || {
+        let rings = signing.outcomes().rings.into_iter();
+        let refused = keys.refused().into_iter();
+        let unreadable = keys.current().unreadable.clone().into_iter();
+        KeyStoreFacts {
+            unavailable: rings
+                .filter_map(|(ring, outcome)| Some((ring.to_string(), outcome.error?.to_string())))
+                .collect(),
+            refused: refused
+                .map(|key| (key.kid, key.why))
+                .chain(unreadable.map(|row| (format!("{}/{}", row.table, row.key), row.why)))
+                .collect(),
+        }
+    })
 }
 
 /// Those who are told of ceremonies. Nothing waits for them, and they hold up nothing.

@@ -94,6 +94,9 @@ GRANT INSERT, UPDATE (state, attempts, since, next_at, finished_at, error), DELE
     TO chancery_service;
 GRANT INSERT, UPDATE (dropped, dropped_at) ON outbox_receiver TO chancery_service;
 GRANT INSERT, UPDATE (data, ended_at, told_at), DELETE ON outbox_alert TO chancery_service;
+-- What people are told of while it holds.
+GRANT INSERT, UPDATE (level, detail, phase, since, clear_since, resolved_at, acknowledged_at, acknowledged_by, silenced_until,
+    silenced_by, episode, together, news, news_number, changed_at, version), DELETE ON alert TO chancery_service;
 -- Rotations under way, and the jobs of the scheduler.
 GRANT INSERT, UPDATE (version, previous_version, state, consent, order_id, ceremony, made, published_at, promoted_at,
     retired_at, held, cancel, roll_back, waits, detail, updated_at, ended_at, look_at, lease_owner, lease_epoch,

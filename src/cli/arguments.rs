@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Style};
 
 use super::{
-    access, asset, audit, ceremony, config, emergency, evidence, executor, health, job, key, log,
-    notify, order, policy, ring, rotation, sign, trust,
+    access, alert, asset, audit, ceremony, config, emergency, evidence, executor, health, job, key,
+    log, notify, order, policy, ring, rotation, sign, trust,
 };
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
@@ -73,6 +73,9 @@ pub enum Command {
     /// The jobs of the scheduler.
     #[command(subcommand)]
     Job(job::Command),
+    /// Alerts: conditions that people are told of while they hold, and who looks after them.
+    #[command(subcommand)]
+    Alert(alert::Command),
     /// Whom the service trusts: roster, policy, and suspensions of members.
     #[command(subcommand)]
     Trust(trust::Command),

@@ -26,6 +26,20 @@ const DOCUMENTS: &[&str] = &[
     "docs/ceremonies/recovery.md",
     "docs/ceremonies/roster-change.md",
     "docs/ceremonies/rotation.md",
+    "deploy/runbooks/emergency-started.md",
+    "deploy/runbooks/expiry.md",
+    "deploy/runbooks/job-failed.md",
+    "deploy/runbooks/job-late.md",
+    "deploy/runbooks/key-store-corrupt.md",
+    "deploy/runbooks/key-store-unavailable.md",
+    "deploy/runbooks/retired-key-used.md",
+    "deploy/runbooks/rotation-delayed.md",
+    "deploy/runbooks/rotation-failed.md",
+    "deploy/runbooks/rotation-overdue.md",
+    "deploy/runbooks/rotation-slow.md",
+    "deploy/runbooks/usage-high.md",
+    "deploy/runbooks/usage-silent.md",
+    "deploy/runbooks/version-unused.md",
 ];
 
 fn read(path: &str) -> String {

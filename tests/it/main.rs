@@ -10,6 +10,7 @@
 mod support;
 
 mod access_oidc;
+mod alerts;
 mod api_foreign;
 mod api_forgery;
 mod api_formats;

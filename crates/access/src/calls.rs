@@ -28,6 +28,10 @@ pub enum Call {
     SubmitToCeremonies,
     /// Rotations with their reports, and the jobs of the scheduler.
     ReadRotations,
+    /// Alerts, with who looks after each.
+    ReadAlerts,
+    /// Somebody looks after an alert, or does not want to be told of it for a while.
+    AttendToAlerts,
     /// The plan, rotations that are asked for, ended or tried again, and the scheduler's pause. It never replaces a quorum.
     AdministerRotations,
     /// An emergency is declared and what it takes is drafted; members of the roster order it.
@@ -49,7 +53,7 @@ pub enum Allowed {
 }
 
 /// The table.
-const TABLE: [(Call, &str, Allowed); 14] = {
+const TABLE: [(Call, &str, Allowed); 16] = {
     use Allowed::{Anybody, MembersAndRoles, Roles};
     use RoleKind as R;
     [
@@ -82,6 +86,16 @@ const TABLE: [(Call, &str, Allowed); 14] = {
             Call::ReadRotations,
             "read-rotations",
             Roles(&[R::Operator, R::Administrator, R::OnCall, R::Auditor]),
+        ),
+        (
+            Call::ReadAlerts,
+            "read-alerts",
+            Roles(&[R::Operator, R::Administrator, R::OnCall, R::Auditor]),
+        ),
+        (
+            Call::AttendToAlerts,
+            "attend-to-alerts",
+            Roles(&[R::Operator, R::Administrator, R::OnCall]),
         ),
         (
             Call::AdministerRotations,
@@ -170,6 +184,8 @@ mod tests {
         let may = |text, call: Call| call.allowed().includes(&holder(text));
         assert!(may("auditor", Call::ReadAuditTrail) && !may("auditor", Call::ReadInventory));
         assert!(may("on-call", Call::ReadInventory) && !may("on-call", Call::ReadAuditTrail));
+        assert!(may("on-call", Call::AttendToAlerts) && may("operator", Call::AttendToAlerts));
+        assert!(may("auditor", Call::ReadAlerts) && !may("auditor", Call::AttendToAlerts));
         assert!(may("prober", Call::AcknowledgeKeys) && !may("prober", Call::ReadRotations));
         for text in ["gateway", "secret-reader:*", "encrypter:records"] {
             for (call, _, allowed) in TABLE {

@@ -36,18 +36,26 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
     let text = render::text(sender, language, (kind, &facts), None, None);
     let id = facts.ceremony.map(|id| id.to_string()).unwrap_or_default();
     let (name, severity) = match kind {
-        EventKind::Test => ("ChanceryNotificationTest", "info"),
-        EventKind::ExecutorLate => ("ChanceryExecutorLate", "warning"),
-        EventKind::OrderRunningOut => ("ChanceryOrderRunningOut", "warning"),
-        EventKind::RotationWaits => ("ChanceryRotationWaits", "warning"),
-        EventKind::RotationLate => ("ChanceryRotationLate", "critical"),
-        EventKind::RotationFailed => ("ChanceryRotationFailed", "critical"),
-        EventKind::RotationPaused => ("ChanceryRotationPaused", "warning"),
-        EventKind::EmergencyDeclared => ("ChanceryEmergencyDeclared", "critical"),
-        _ => ("ChanceryCeremonyDeadlineNear", "warning"),
+        EventKind::AlertFiring => {
+            let alert = facts.alert.as_ref()?;
+            (alert_name(&alert.name), alert.severity.as_str())
+        }
+        other => {
+            let (name, severity) = of_news(other);
+            (name.to_owned(), severity)
+        }
     };
+    let subject = match &facts.alert {
+        Some(_) => facts
+            .subjects
+            .first()
+            .map(String::as_str)
+            .unwrap_or_default(),
+        None => "",
+    };
+    let alert = facts.alert.as_ref().and_then(|alert| alert.id.as_deref());
     let all = [
-        ("alertname", name),
+        ("alertname", name.as_str()),
         ("severity", severity),
         ("service", &sender.service),
         ("environment", &sender.environment),
@@ -57,6 +65,8 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
         ("state", &facts.state),
         ("order", facts.order.as_deref().unwrap_or_default()),
         ("rotation", facts.rotation.as_deref().unwrap_or_default()),
+        ("alert", alert.unwrap_or_default()),
+        ("subject", subject),
     ];
     // An empty label is no label.
     let labels = all.into_iter().filter(|(_, value)| !value.is_empty());
@@ -67,13 +77,43 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
     if let Some(until) = facts.until {
         description = format!("{description} ({until})");
     }
+    let mut annotations = json!({ "summary": text.subject, "description": description });
+    if let (Some(alert), Some(fields)) = (&facts.alert, annotations.as_object_mut()) {
+        fields.insert("runbook".to_owned(), json!(alert.runbook));
+        fields.insert("next".to_owned(), json!(alert.next));
+    }
     Some(json!({
         "labels": labels,
-        "annotations": { "summary": text.subject, "description": description },
+        "annotations": annotations,
         "startsAt": row.started_at,
         "endsAt": row.ended_at.unwrap_or(now + LASTS),
         "generatorURL": render::link(sender, &facts).unwrap_or_else(|| sender.url.clone()),
     }))
+}
+
+/// As rules for Prometheus name alerts: `ChanceryRotationOverdue`.
+fn alert_name(rule: &str) -> String {
+    let words = rule.split('-').map(|word| {
+        let mut letters = word.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+        first.into_iter().chain(letters).collect::<String>()
+    });
+    format!("Chancery{}", words.collect::<String>())
+}
+
+/// Of conditions that are no alert's.
+const fn of_news(kind: EventKind) -> (&'static str, &'static str) {
+    match kind {
+        EventKind::Test => ("ChanceryNotificationTest", "info"),
+        EventKind::ExecutorLate => ("ChanceryExecutorLate", "warning"),
+        EventKind::OrderRunningOut => ("ChanceryOrderRunningOut", "warning"),
+        EventKind::RotationWaits => ("ChanceryRotationWaits", "warning"),
+        EventKind::RotationLate => ("ChanceryRotationLate", "critical"),
+        EventKind::RotationFailed => ("ChanceryRotationFailed", "critical"),
+        EventKind::RotationPaused => ("ChanceryRotationPaused", "warning"),
+        EventKind::EmergencyDeclared => ("ChanceryEmergencyDeclared", "critical"),
+        _ => ("ChanceryCeremonyDeadlineNear", "warning"),
+    }
 }
 
 pub async fn send(client: &Client, url: &Url, alerts: &[Value], now: Time) -> Outcome {

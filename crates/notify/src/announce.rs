@@ -14,6 +14,7 @@ use trust::{
     MemberId, MemberSignature, Purpose, Request, Roster, Sha256Digest, Time, error_chain, hex,
 };
 
+use crate::alerts;
 use crate::context::Context;
 use crate::event::{EventKind, Facts};
 use crate::lease::Lease;
@@ -44,6 +45,9 @@ const FORGOTTEN: i64 = 500;
 
 /// Acts that are told together.
 const TOGETHER: i64 = 50;
+
+/// News of alerts that are read together.
+const NEWS: i64 = 1_000;
 
 /// Open ceremonies that are read together.
 const PAGE: i64 = 500;
@@ -133,6 +137,7 @@ impl Announcer {
             return Ok(());
         }
         while self.announce_acts(now).await? {}
+        while self.announce_alerts(now).await? {}
         if due(self.orders_looked, ORDERS) {
             self.orders = self.orders_near(now).await?;
             self.orders_looked = Some(now);
@@ -180,6 +185,42 @@ impl Announcer {
         }
         self.write((from, last.index + 1), &messages).await?;
         Ok(rows.len() as i64 == TOGETHER)
+    }
+
+    /// The next news of alerts; whether there may be more. If we die before they are marked as told they are written again,
+    /// and the outbox knows them.
+    async fn announce_alerts(&self, now: Time) -> Result<bool, Error> {
+        let store = &self.context.store;
+        let untold = store.untold_alerts(NEWS).await?;
+        if untold.is_empty() {
+            return Ok(false);
+        }
+        let crowds = match untold.iter().any(|record| record.alert.together) {
+            true => store.alerts_together().await?,
+            false => Vec::new(),
+        };
+        let roster = (self.context.roster)();
+        let of = |told: alerts::Told| {
+            // Nobody is to be woken by what is past.
+            let past = now.since(told.facts.at) >= self.context.settings.dead_after;
+            if past && told.kind != EventKind::AlertFiring {
+                return None;
+            }
+            let roster = roster.as_ref();
+            let audience = roster.map(|roster| told.kind.audience(roster, None));
+            let audience = audience.unwrap_or_default();
+            self.message(told.kind, told.dedup, &told.facts, &audience, now)
+        };
+        let told = alerts::told(&untold, &crowds, now).into_iter();
+        let messages: Vec<NewMessage> = told.filter_map(of).collect();
+        if !messages.is_empty() {
+            let at = store.told().await?;
+            if !self.write((at, at), &messages).await? {
+                return Ok(false);
+            }
+        }
+        store.told_alerts(&untold).await?;
+        Ok(untold.len() as i64 == NEWS)
     }
 
     async fn write(&self, place: (i64, i64), messages: &[NewMessage]) -> Result<bool, Error> {
@@ -315,10 +356,13 @@ impl Announcer {
             id: message_id(&self.context, &dedup),
             dedup,
             kind: kind.name().to_owned(),
-            subject: match (&facts.ceremony, &facts.rotation) {
-                (Some(id), _) => id.to_string(),
-                (None, Some(id)) => id.clone(),
-                (None, None) => String::new(),
+            subject: match (&facts.ceremony, &facts.rotation, &facts.alert) {
+                (Some(id), _, _) => id.to_string(),
+                (None, Some(id), _) => id.clone(),
+                (None, None, alert) => {
+                    let id = alert.as_ref().and_then(|alert| alert.id.clone());
+                    id.unwrap_or_default()
+                }
             },
             data: serde_json::to_string(facts)
                 .ok()
@@ -354,7 +398,7 @@ impl Announcer {
             }
         }
         self.near = near.iter().map(|near| near.key.clone()).collect();
-        self.keep_conditions(&near, now).await
+        self.keep_conditions(near, now).await
     }
 
     async fn deadlines(&self, now: Time) -> Result<Vec<Near>, Error> {
@@ -405,10 +449,17 @@ impl Announcer {
         Ok(by.collect())
     }
 
-    async fn keep_conditions(&self, near: &[Near], now: Time) -> Result<(), Error> {
+    async fn keep_conditions(&self, mut near: Vec<Near>, now: Time) -> Result<(), Error> {
         let receivers = self.context.settings.receivers.iter();
         let told = receivers.filter(|(_, receiver)| matches!(receiver, Receiver::Alertmanager(_)));
-        for (name, _) in told {
+        let told: Vec<&String> = told.map(|(name, _)| name).collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        let silenced = alerts::silenced_rotations(&self.context.store, now).await?;
+        near.retain(|near| !(near.kind.is_of_a_rotation() && silenced.contains(&near.subject)));
+        near.extend(alerts::conditions(&self.context.store, now).await?);
+        for name in told {
             let most = MOST_NEAR as i64 * 2;
             let known = self.context.store.alerts(name, most).await?;
             let holds = |key: &str| near.iter().any(|near| near.key == key);

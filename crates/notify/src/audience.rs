@@ -26,6 +26,17 @@ impl EventKind {
             let concerned = active.filter(|one| roles.iter().any(|role| one.roles.contains(role)));
             return concerned.map(|member| member.id.clone()).collect();
         }
+        if self.is_of_an_alert() {
+            let roles = [Role::OnCall, Role::Operator];
+            let active = || roster.members.iter().filter(|member| member.active);
+            let called = |one: &&Member| roles.iter().any(|role| one.roles.contains(role));
+            // Where nobody is on call somebody is told all the same.
+            let told: Vec<&Member> = match active().any(|member| called(&member)) {
+                true => active().filter(called).collect(),
+                false => roster.active(Role::Custodian).collect(),
+            };
+            return told.into_iter().map(|member| member.id.clone()).collect();
+        }
         let everybody = matches!(
             self,
             Self::TrustRecovery
@@ -95,6 +106,7 @@ mod tests {
             ids.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(told(EventKind::RotationLate), ["ada", "carl", "emil"]);
+        assert_eq!(told(EventKind::AlertFiring), ["carl", "emil"]);
         let all = ["ada", "carl", "emil", "robot"];
         assert_eq!(told(EventKind::EmergencyDeclared), all);
     }

@@ -9,6 +9,8 @@ use trust::text::spelled_out;
 use trust::withdrawal::WITHDRAW;
 use trust::{Operation, Request, Sha256Digest, Time};
 
+use crate::alert_facts::AlertFacts;
+
 /// Longest text that a message repeats, in characters.
 const MAX_TEXT: usize = 400;
 
@@ -105,13 +107,22 @@ pub enum EventKind {
     /// Somebody declared that assets have to be replaced at once.
     #[serde(rename = "emergency.declared")]
     EmergencyDeclared,
+    /// A condition holds, or holds graver than before: a rule of the calendar found it.
+    #[serde(rename = "alert.firing")]
+    AlertFiring,
+    #[serde(rename = "alert.acknowledged")]
+    AlertAcknowledged,
+    #[serde(rename = "alert.silenced")]
+    AlertSilenced,
+    #[serde(rename = "alert.resolved")]
+    AlertResolved,
     /// At an operator's word.
     #[serde(rename = "test")]
     Test,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 36] = [
         Self::Proposed,
         Self::Approved,
         Self::Rejected,
@@ -143,6 +154,10 @@ impl EventKind {
         Self::RotationRolledBack,
         Self::RotationPaused,
         Self::EmergencyDeclared,
+        Self::AlertFiring,
+        Self::AlertAcknowledged,
+        Self::AlertSilenced,
+        Self::AlertResolved,
         Self::Test,
     ];
 
@@ -179,6 +194,10 @@ impl EventKind {
             Self::RotationRolledBack => "rotation.rolled-back",
             Self::RotationPaused => "rotation.paused",
             Self::EmergencyDeclared => "emergency.declared",
+            Self::AlertFiring => "alert.firing",
+            Self::AlertAcknowledged => "alert.acknowledged",
+            Self::AlertSilenced => "alert.silenced",
+            Self::AlertResolved => "alert.resolved",
             Self::Test => "test",
         }
     }
@@ -268,6 +287,14 @@ impl EventKind {
         )
     }
 
+    /// Whether it is about an alert.
+    pub const fn is_of_an_alert(self) -> bool {
+        matches!(
+            self,
+            Self::AlertFiring | Self::AlertAcknowledged | Self::AlertSilenced | Self::AlertResolved
+        )
+    }
+
     /// Whether it is a condition that holds until somebody has done something, and no act that is over.
     pub const fn lasts(self) -> bool {
         !matches!(self, Self::RotationRolledBack)
@@ -300,6 +327,8 @@ pub struct Facts {
     /// The rotation that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertFacts>,
     pub subjects: Vec<String>,
     /// Beyond those named.
     pub more_subjects: usize,
@@ -339,6 +368,7 @@ impl Facts {
             ring: request.operation.ring().map(ToString::to_string),
             order: order_of(request),
             rotation: None,
+            alert: None,
             subjects: subjects.take(MAX_SUBJECTS).collect(),
             more_subjects: request.lines.len().saturating_sub(MAX_SUBJECTS),
             proposer: request.proposer.as_ref().map(ToString::to_string),
@@ -470,6 +500,7 @@ impl Facts {
             ring: None,
             order: None,
             rotation: None,
+            alert: None,
             subjects: Vec::new(),
             more_subjects: 0,
             proposer: None,
@@ -521,6 +552,10 @@ const fn state(kind: EventKind) -> &'static str {
         | EventKind::RotationRolledBack
         | EventKind::RotationPaused
         | EventKind::EmergencyDeclared
+        | EventKind::AlertFiring
+        | EventKind::AlertAcknowledged
+        | EventKind::AlertSilenced
+        | EventKind::AlertResolved
         | EventKind::Test => "",
     }
 }

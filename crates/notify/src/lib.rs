@@ -2,10 +2,12 @@
 //!
 //! What happened is read off the log and put into the outbox once, whichever replica does it and whenever it dies
 //! (`announce`). Each receiver then gets it at least once, and never again once its acknowledgement was written down
-//! (`deliver`). Nothing rests on a message: whoever gets one looks for themselves.
+//! (`deliver`). Of alerts it is read off their rows (`alerts`). Nothing rests on a message: whoever gets one looks for themselves.
 
 mod address;
+mod alert_facts;
 mod alertmanager;
+mod alerts;
 mod announce;
 mod audience;
 mod context;

@@ -65,6 +65,11 @@ pub fn text(
             "order" => facts.order.clone()?,
             "rotation" => facts.rotation.clone()?,
             "kid" => facts.kid.clone()?,
+            "alert" => facts.alert.as_ref()?.id.clone()?,
+            "alert_name" => facts.alert.as_ref()?.name.clone(),
+            "severity" => facts.alert.as_ref()?.severity.clone(),
+            "runbook" => facts.alert.as_ref()?.runbook.clone(),
+            "next" => facts.alert.as_ref()?.next.clone(),
             _ => return None,
         })
     };
@@ -93,6 +98,12 @@ fn keys(member: Option<&trust::Member>) -> String {
 
 /// Where the service shows what it is about.
 pub fn link(sender: &Sender, facts: &Facts) -> Option<String> {
+    if let Some(alert) = &facts.alert {
+        return Some(match &alert.id {
+            Some(id) => format!("{}/v1/alerts/{id}", sender.url),
+            None => format!("{}/v1/alerts?name={}", sender.url, alert.name),
+        });
+    }
     match (&facts.ceremony, &facts.rotation) {
         (Some(id), _) => Some(format!("{}/v1/ceremonies/{id}", sender.url)),
         (None, Some(id)) => Some(format!("{}/v1/key-rotation/events/{id}", sender.url)),

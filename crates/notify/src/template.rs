@@ -52,6 +52,10 @@ macro_rules! texts {
             EventKind::RotationRolledBack => text!($language, "rotation-rolled-back"),
             EventKind::RotationPaused => text!($language, "rotation-paused"),
             EventKind::EmergencyDeclared => text!($language, "emergency-declared"),
+            EventKind::AlertFiring => text!($language, "alert-firing"),
+            EventKind::AlertAcknowledged => text!($language, "alert-acknowledged"),
+            EventKind::AlertSilenced => text!($language, "alert-silenced"),
+            EventKind::AlertResolved => text!($language, "alert-resolved"),
             EventKind::Test => text!($language, "test"),
         }
     };
@@ -171,8 +175,13 @@ mod tests {
 
     /// What templates may name.
     const VALUES: &[&str] = &[
+        "alert",
+        "alert_name",
+        "next",
         "rotation",
+        "runbook",
         "service",
+        "severity",
         "environment",
         "url",
         "genesis",

@@ -16,6 +16,7 @@ mod run;
 
 pub use ask::Simulation;
 pub use clock::Clock;
+pub(crate) use facts::{state_of, waits_of};
 pub use look::Round;
 pub use planning::Known;
 pub use propagation::{HttpProbe, Probe, Propagation, Seen};
@@ -26,10 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Env;
+use calendar::{AssetFacts, Policies};
 use log::Log;
 use store::Store;
 
 use crate::drivers::Drivers;
+use error::Error;
 use inventory::Inventory;
 
 /// How long a replica has an event without writing anything about it: longer than any step may take before it answers.
@@ -81,16 +84,26 @@ impl Engine {
         self.0.parts.clock.now().await
     }
 
+    /// The policies in force.
+    pub(crate) async fn policies(&self, now: calendar::Time) -> Result<Arc<Policies>, Error> {
+        self.parts().inventory.policies(now).await
+    }
+
+    /// All assets in use, without their rotations.
+    pub(crate) async fn assets_in_use(&self) -> Result<Vec<AssetFacts>, Error> {
+        self.parts().inventory.assets().await
+    }
+
     /// Who this is among the replicas.
     pub fn owner(&self) -> &str {
         &self.0.parts.owner
     }
 
-    fn parts(&self) -> &Parts {
+    pub(crate) fn parts(&self) -> &Parts {
         &self.0.parts
     }
 
-    fn log(&self) -> &Log {
+    pub(crate) fn log(&self) -> &Log {
         &self.0.log
     }
 }

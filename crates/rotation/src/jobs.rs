@@ -22,6 +22,8 @@ use store::{JobRow, JobRunRow, NewRun, RotationPause, RunLease, Store};
 use trust::actor::Actor;
 use trust::{Safety, error_chain};
 
+use crate::alerts::KeyStoreView;
+use crate::alerts::watch::{Looked, Sources, Watch};
 use crate::drivers::{Drivers, External, Rings, Signing};
 use crate::engine::error::Error;
 use crate::engine::{Clock, Engine, Parts, Propagation};
@@ -50,6 +52,7 @@ const KEPT: Span = Span::days(400);
 pub struct Scheduler {
     engine: Engine,
     every: Duration,
+    key_store: Option<KeyStoreView>,
 }
 
 /// A job with its statistics.
@@ -193,14 +196,27 @@ impl Scheduler {
 
     /// Over an engine; it does nothing by itself.
     pub fn new(engine: Engine, every: Duration) -> Self {
-        Self { engine, every }
+        Self {
+            engine,
+            every,
+            key_store: None,
+        }
+    }
+
+    /// With what this replica knows of its token and its keys, for the alerts about them.
+    pub fn with_key_store(self, view: KeyStoreView) -> Self {
+        Self {
+            key_store: Some(view),
+            ..self
+        }
     }
 
     /// Again and again, until it is dropped. What was begun and not ended is gone on with by whoever looks next.
     pub async fn follow(&self) {
         let mut trouble = Trouble::default();
+        let mut watch = Watch::default();
         loop {
-            match self.round().await {
+            match self.round(&mut watch).await {
                 Ok(()) if trouble.is_over() => tracing::info!("rotations go on again"),
                 Ok(()) => {}
                 Err(error) => {
@@ -214,10 +230,30 @@ impl Scheduler {
         }
     }
 
-    async fn round(&self) -> Result<(), Error> {
-        self.tick().await?;
-        self.engine.look(EVENTS).await?;
+    /// Alerts are looked at whatever came of the rotations: they may be about that.
+    async fn round(&self, watch: &mut Watch) -> Result<(), Error> {
+        let rotated = self.rotate().await;
+        let key_store = self.key_store.as_ref();
+        let watched = watch.round(&self.engine, key_store, work::is_paused).await;
+        rotated?;
+        watched?;
         self.tell().await
+    }
+
+    async fn rotate(&self) -> Result<(), Error> {
+        self.tick().await?;
+        self.engine.look(EVENTS).await.map(drop)
+    }
+
+    /// Looks at everything now, and writes what becomes of the alerts.
+    pub async fn look_at_alerts(&self) -> Result<Looked, Error> {
+        let assets = self.engine.assets_in_use().await?;
+        let sources = Sources {
+            assets: Some(&assets),
+            key_store: self.key_store.as_ref().map(|view| view()),
+            is_paused: work::is_paused,
+        };
+        self.engine.look_at_alerts(&sources).await
     }
 
     /// Runs the jobs whose slot has come, and goes on with runs whose owner died.
@@ -238,7 +274,7 @@ impl Scheduler {
         }
         let pause = self.engine.store().rotation_pause().await?;
         for job in self.engine.store().jobs().await? {
-            if is_paused(&job, &pause) {
+            if work::is_paused(&job, &pause) {
                 continue;
             }
             let Some(Missed { slot, count }) = due(&job, now) else {
@@ -265,7 +301,7 @@ impl Scheduler {
         let pause = self.engine.store().rotation_pause().await?;
         let jobs = self.engine.store().jobs().await?;
         let mut named = jobs.iter().filter(|job| job.name == name);
-        Ok(named.any(|job| is_paused(job, &pause)))
+        Ok(named.any(|job| work::is_paused(job, &pause)))
     }
 
     /// Runs a job now, whatever its slots.
@@ -391,16 +427,6 @@ impl Scheduler {
     }
 }
 
-/// Whether the job is paused, by itself or by the scheduler's pause.
-fn is_paused(job: &JobRow, pause: &RotationPause) -> bool {
-    job.paused || (pause.since.is_some() && is_held(&job.name))
-}
-
-/// Whether the scheduler's pause holds the job: what makes or runs rotations. Watching goes on.
-fn is_held(job: &str) -> bool {
-    matches!(job, work::CHECK | work::EXECUTE | work::CLEANUP)
-}
-
 /// The slots that have come, as one. A pattern that somebody wrote into the database and that cannot be run holds its job alone.
 fn due(job: &JobRow, now: Time) -> Option<Missed> {
     let cron: Cron = match job.cron.parse() {
@@ -434,7 +460,7 @@ fn report(row: JobRow, runs: Vec<JobRunRow>, pause: &RotationPause, now: Time) -
         when: cron.as_ref().map(Cron::describe).unwrap_or_default(),
         next: cron.as_ref().and_then(|cron| cron.next(now)),
         paused: row.paused,
-        held: pause.since.is_some() && is_held(&row.name),
+        held: pause.since.is_some() && work::is_held(&row.name),
         succeeded_at: succeeded.and_then(|run| run.ended_at),
         runs: runs.len(),
         failed,

@@ -1,7 +1,9 @@
 //! Rotation of everything that has to be renewed: what there is and by which rules it rotates, drivers that make, publish,
-//! promote and end versions, the engine that runs one rotation step by step, and the jobs that say when (ADR 64). What is due
+//! promote and end versions, the engine that runs one rotation step by step, the jobs that say when (ADR 64), and the alerts. What is due
 //! is decided by the pure crate `calendar`.
 
+/// Conditions that people are told of while they hold.
+pub mod alerts;
 /// What makes versions and puts them where they belong: one driver for each kind of asset.
 pub mod drivers;
 /// Rotations as they run: durable, resumed by any replica, each step once.

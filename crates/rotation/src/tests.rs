@@ -1,6 +1,7 @@
 //! The engine and the scheduler over real databases, with a driver of the tests and a clock in their hands; rings over a token
 //! in memory.
 
+mod alerts;
 mod declare;
 mod engine;
 mod frozen;
@@ -34,6 +35,12 @@ macro_rules! contract {
 }
 
 contract! {
+    alerts::an_overdue_rotation_fires_is_acknowledged_becomes_graver_and_resolves,
+    alerts::two_replicas_that_look_at_once_fire_each_alert_once,
+    alerts::an_alert_is_acknowledged_while_it_resolves,
+    alerts::a_silence_ends_and_what_still_fires_is_told,
+    alerts::a_database_that_is_frozen_neither_fires_nor_resolves,
+    alerts::a_ring_that_cannot_sign_is_told_after_two_minutes,
     declare::threat_a_rotation_that_is_held_is_declared_and_waits_for_nobody,
     engine::a_rotation_goes_from_its_check_to_the_end_of_the_old_version,
     engine::a_step_that_fails_is_tried_again_and_then_left_to_a_person,

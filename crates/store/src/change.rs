@@ -2,6 +2,7 @@
 
 use trust::{Kid, Location};
 
+use crate::alerts::AlertRecord;
 use crate::assets::InventoryChange;
 use crate::ceremonies::{CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
@@ -239,6 +240,8 @@ pub enum Change {
     },
     /// Of the inventory or of what assets rotate by.
     Inventory(Box<InventoryChange>),
+    /// A person acknowledges or silences an alert, as they saw it.
+    MarkAlert(Box<AlertRecord>),
     GrantCredential(CredentialRow),
     WithdrawCredential {
         name: CredentialName,
@@ -265,6 +268,7 @@ impl Change {
                 | Self::MarkRotation { .. }
                 | Self::PauseRotations(_)
                 | Self::PauseJob { .. }
+                | Self::MarkAlert(_)
         )
     }
 }

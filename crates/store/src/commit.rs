@@ -12,10 +12,10 @@ use crate::engine::{Connection, Engine, Taken, expect_rows};
 use crate::error::Error;
 use crate::fence::{Fence, Head};
 use crate::kept::KeptLeaf;
-use crate::leaves::{Leaf, check_leaf};
+use crate::leaves::{Leaf, check_act};
 use crate::log_head::{self, take_head};
 use crate::{
-    assets, ceremonies, ceremony_signatures, credentials, destruction, generation, jobs, keys,
+    alerts, assets, ceremonies, ceremony_signatures, credentials, destruction, generation, jobs, keys,
     new_origin, orders, passkeys, rings, rotation_events, rotation_lease, stops, tree,
     trust_documents, trust_statements,
 };
@@ -29,20 +29,10 @@ enum Act<'a> {
 /// Makes a change and its leaf for the instant that was decided.
 type Make<'a> = &'a (dyn Fn(i64) -> (Change, Leaf) + Send + Sync);
 
-fn check(leaf: &Leaf) -> Result<(), Error> {
-    check_leaf(leaf)?;
-    match leaf.kind {
-        "sign" => Err(Error::Malformed {
-            what: "a signature that passes by the fence",
-        }),
-        _ => Ok(()),
-    }
-}
-
 /// If we die before COMMIT nothing has happened; after it, everything has, the leaf included.
 async fn commit<E: Engine>(engine: &E, fence: &Fence, act: Act<'_>) -> Result<KeptLeaf, Error> {
     if let Act::Planned(_, leaf) = &act {
-        check(leaf)?;
+        check_act(leaf)?;
     }
     let reckoned = match &act {
         Act::Planned(
@@ -92,7 +82,7 @@ async fn write<E: Engine>(
         Act::Planned(change, leaf) => (*change, *leaf),
         Act::Undecided(when, make) => {
             decided = make(when.instant(head.clock));
-            check(&decided.1)?;
+            check_act(&decided.1)?;
             log_head::raise_clock(tx, decided.1.time).await?;
             (&decided.0, &decided.1)
         }
@@ -181,6 +171,7 @@ async fn apply<E: Engine>(
         Change::PauseRotations(pause) => rotation_events::set_pause(tx, pause).await,
         Change::PauseJob { job, paused } => jobs::pause(tx, job, *paused).await,
         Change::Inventory(change) => assets::apply::<E>(tx, change, index).await,
+        Change::MarkAlert(record) => alerts::mark(tx, record).await,
         Change::GrantCredential(credential) => credentials::grant(tx, credential).await,
         Change::WithdrawCredential { name, at } => credentials::withdraw(tx, name, *at).await,
         Change::ProposeCeremony {

@@ -269,6 +269,8 @@ pub enum Subject {
     Rotation,
     /// Of a job: another one has it, or it has ended.
     JobRun,
+    /// It is not as whoever changes it saw it.
+    Alert,
     /// Of the inventory.
     Asset,
     AssetVersion,
@@ -309,6 +311,7 @@ impl fmt::Display for Subject {
             Self::PasskeyCounter => "the passkey's signature counter",
             Self::Rotation => "the rotation",
             Self::JobRun => "the run of the job",
+            Self::Alert => "the alert",
             Self::Asset => "the asset",
             Self::AssetVersion => "the version of the asset",
             Self::KeyType => "the key type",

@@ -188,6 +188,17 @@ pub(crate) fn check_leaf(leaf: &Leaf) -> Result<(), Error> {
     Ok(())
 }
 
+/// Of an act: signatures go through the fence.
+pub(crate) fn check_act(leaf: &Leaf) -> Result<(), Error> {
+    check_leaf(leaf)?;
+    match leaf.kind {
+        "sign" => Err(Error::Malformed {
+            what: "a signature that passes by the fence",
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Those of these leaves that no published checkpoint covers, as far as this process knows.
 pub(crate) async fn uncovered<C: Connection>(
     reader: &mut C,

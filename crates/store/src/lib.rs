@@ -17,6 +17,7 @@
 mod account;
 mod acts;
 mod after_latest;
+mod alerts;
 mod archive;
 mod asked;
 mod assets;
@@ -96,6 +97,7 @@ mod watch;
 pub use account::{Account, PoolConnections};
 pub use acts::{AcceptedRow, ActRow, ActWord, Acted, LOG as LOG_ACTS};
 pub use after_latest::AfterLatest;
+pub use alerts::{AlertCrowd, AlertRecord, AlertWrite};
 pub use archive::{EndedBefore, KeyCounts};
 pub use assets::{AssetDescription, InventoryChange, NewAssetRow, VersionTurn};
 pub use blast_radius::DayRow;

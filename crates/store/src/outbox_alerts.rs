@@ -76,20 +76,23 @@ impl Store {
 
     /// It does not hold any more.
     pub async fn end_alert(&self, receiver: &str, key: &str, at: Time) -> Result<(), Error> {
-        self.alert(END_ALERT, receiver, key, Some(at)).await
+        self.change_condition(END_ALERT, receiver, key, Some(at))
+            .await
     }
 
     /// The receiver acknowledged that it holds.
     pub async fn told_alert(&self, receiver: &str, key: &str, at: Time) -> Result<(), Error> {
-        self.alert(TOLD_ALERT, receiver, key, Some(at)).await
+        self.change_condition(TOLD_ALERT, receiver, key, Some(at))
+            .await
     }
 
     /// The receiver acknowledged that it ended.
     pub async fn forget_alert(&self, receiver: &str, key: &str) -> Result<(), Error> {
-        self.alert(FORGET_ALERT, receiver, key, None).await
+        self.change_condition(FORGET_ALERT, receiver, key, None)
+            .await
     }
 
-    async fn alert(
+    async fn change_condition(
         &self,
         sql: &'static str,
         receiver: &str,

@@ -1,6 +1,7 @@
 //! The contract of the store: the same functions on SQLite and on a PostgreSQL that this process
 //! starts. What concerns one engine only stands in a file of its own.
 
+mod alerts;
 mod archive;
 mod assets;
 mod ceremonies;
@@ -167,6 +168,10 @@ contract! {
     outbox::what_waits_for_a_receiver_is_bounded_and_the_rest_counted,
     outbox::old_messages_go_in_pages_and_what_waits_stays,
     outbox::a_condition_lasts_until_its_end_was_acknowledged,
+    alerts::of_two_looks_at_once_one_fires_an_alert,
+    alerts::what_a_person_does_to_an_alert_has_its_leaf_and_is_not_undone,
+    alerts::news_of_an_alert_wait_until_they_are_told,
+    alerts::alerts_are_read_in_pages_and_forgotten_when_they_are_old,
     rotations::a_version_is_made_by_one_rotation,
     rotations::an_owner_that_was_overtaken_writes_nothing,
     rotations::a_step_does_not_begin_against_a_mark_or_a_pause,

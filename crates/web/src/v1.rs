@@ -1,5 +1,10 @@
 //! The endpoints, one a file: its errors, its documentation, its handler, its tests.
 
+mod alert;
+mod alert_acknowledge;
+mod alert_silence;
+mod alert_unsilence;
+mod alerts;
 mod asset;
 mod asset_report;
 mod asset_versions;
@@ -173,6 +178,11 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(rotation_release::handle))
         .routes(routes!(rotation_step::handle))
         .routes(routes!(jobs::handle))
+        .routes(routes!(alerts::handle))
+        .routes(routes!(alert::handle))
+        .routes(routes!(alert_acknowledge::handle))
+        .routes(routes!(alert_silence::handle))
+        .routes(routes!(alert_unsilence::handle))
         .routes(routes!(propagation::handle))
         .routes(routes!(assets_register::handle))
         .routes(routes!(asset::handle))

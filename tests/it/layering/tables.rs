@@ -22,6 +22,7 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
             &["drivers"],
             &["engine"],
             &["facts"],
+            &["alerts"],
             &["jobs"],
             &["tests"],
         ],
@@ -74,7 +75,7 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "crates/notify",
-        &["base", "store", "trust"],
+        &["base", "calendar", "store", "trust"],
         &["lettre", "reqwest"],
     ),
     (

@@ -8,6 +8,7 @@
 )]
 
 mod admissions;
+mod alerts;
 mod next_steps;
 mod pictures;
 mod planner;

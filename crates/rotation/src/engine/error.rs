@@ -1,6 +1,9 @@
 //! What can go wrong beside a step.
 
 use calendar::admission::Refusal;
+use calendar::alerts::machine::Refusal as AlertRefusal;
+
+use crate::policies::LONGEST_REASON;
 
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +80,23 @@ pub enum Error {
     /// A job that is what it should become.
     #[error("the job {0} is so already")]
     JobUnchanged(String),
+    /// There is no such alert.
+    #[error("unknown alert {0}")]
+    UnknownAlert(String),
+    /// The alert is not as it would have to be.
+    #[error("alert {alert}: {why}")]
+    AlertState {
+        /// Which.
+        alert: String,
+        /// Why not.
+        why: AlertRefusal,
+    },
+    /// Why somebody does something to an alert is no text.
+    #[error("reason: expected 1 to {LONGEST_REASON} characters of plain text")]
+    AlertReason,
+    /// No page of alerts ends there.
+    #[error("after: expected `next` of a page")]
+    AlertPlace,
     /// A word that this program cannot have written.
     #[error("the database is corrupt: rotation_event.{column} is {value:?}")]
     Word {
@@ -129,6 +149,10 @@ impl Error {
                 | Self::Runs(_)
                 | Self::JobUnchanged(_)
                 | Self::Simulation(_)
+                | Self::UnknownAlert(_)
+                | Self::AlertState { .. }
+                | Self::AlertReason
+                | Self::AlertPlace
         )
     }
 }

@@ -34,6 +34,16 @@ pub fn reason(value: &str) -> Result<Reason, Error> {
     word(Reason::ALL, Reason::as_str, "waits", value)
 }
 
+/// How far a rotation is.
+pub(crate) fn state_of(row: &RotationEventRow) -> Result<EventState, Error> {
+    state(&row.state)
+}
+
+/// What it waits for.
+pub(crate) fn waits_of(row: &RotationEventRow) -> Result<Option<Reason>, Error> {
+    row.waits.as_deref().map(reason).transpose()
+}
+
 /// The step of a name.
 pub fn step(value: &str) -> Option<Step> {
     let mut all = Step::ALL.iter().copied();

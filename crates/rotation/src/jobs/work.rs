@@ -5,8 +5,9 @@ use calendar::policy::Policies;
 use calendar::words::VersionState;
 use calendar::{Span, Time};
 use serde_json::{Value, json};
-use store::RotationEventRow;
+use store::{JobRow, RotationEventRow, RotationPause};
 
+use crate::alerts::watch::Sources;
 use crate::drivers::{Task, Usage};
 use crate::engine::Engine;
 use crate::engine::error::Error;
@@ -29,6 +30,16 @@ const MOST_EVENTS: i64 = 100_000;
 
 /// Assets that a summary names.
 const NAMED: usize = 20;
+
+/// Whether the job is paused, by itself or by the scheduler's pause.
+pub fn is_paused(job: &JobRow, pause: &RotationPause) -> bool {
+    job.paused || (pause.since.is_some() && is_held(&job.name))
+}
+
+/// Whether the scheduler's pause holds the job: what makes or runs rotations. Watching goes on.
+pub fn is_held(job: &str) -> bool {
+    matches!(job, CHECK | EXECUTE | CLEANUP)
+}
 
 /// By its name.
 pub async fn run(engine: &Engine, job: &str) -> Result<Value, Error> {
@@ -83,6 +94,12 @@ async fn health(engine: &Engine) -> Result<Value, Error> {
     let open = engine.open_events().await?;
     let failed = open.iter().filter(|row| row.state == "failed").count();
     let counts = plan.counts();
+    let sources = Sources {
+        assets: Some(&known.facts.assets),
+        key_store: None,
+        is_paused,
+    };
+    let alerts = engine.look_at_alerts(&sources).await?;
     let first = |names: &[String]| names.iter().take(NAMED).cloned().collect::<Vec<_>>();
     Ok(json!({
         "assets": known.facts.assets.len(),
@@ -92,6 +109,7 @@ async fn health(engine: &Engine) -> Result<Value, Error> {
         "late": counts.late,
         "open": open.len(),
         "failed": failed,
+        "alerts": alerts,
         "over_125_percent": { "count": warning.len(), "assets": first(&warning) },
         "over_150_percent": { "count": critical.len(), "assets": first(&critical) },
     }))

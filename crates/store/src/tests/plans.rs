@@ -38,6 +38,8 @@ const GROWING: &[&str] = &[
     "external_asset",
     "external_version",
     "rotation_policy",
+    // Those that are over are kept for thirty days.
+    "alert",
 ];
 
 /// Indexes of what is under way, which is little at any time.
@@ -57,6 +59,12 @@ const FEW: &[&str] = &[
     "rotation_event_unpromoted",
     "rotation_event_declared",
     "job_run_open",
+    // Of each rule a bounded number is open.
+    "alert_open",
+    "alert_news",
+    "alert_told_alone",
+    "alert_told_together",
+    "alert_silenced",
 ];
 
 /// Leaves and answers that the planner sees.
@@ -257,6 +265,9 @@ const CEREMONIES: &[&str] = &[
         FROM generate_series(1, 5000) AS n",
     "INSERT INTO external_version SELECT 'external/a' || (n / 2), 1 + n % 2, 'archived', n, n, n, NULL, n, 'x'
         FROM generate_series(2, 10001) AS n",
+    "INSERT INTO alert (id, name, subject, level, detail, phase, since, resolved_at, changed_at, version)
+        SELECT 'al_' || lpad(to_hex(n), 32, '0'), 'expiry', 'external/a' || n, 1, '', 'resolved', n, n, n, 2
+        FROM generate_series(1, 2000) AS n",
     "INSERT INTO rotation_policy SELECT 'api_key', 1 + n, '{}', 'x', 'x', n, n FROM generate_series(1, 2000) AS n",
     "INSERT INTO log_checkpoint SELECT n, lpad(to_hex(n), 64, '0'), n, n, lpad(to_hex(1), 43, '0'), '', ''
         FROM generate_series(1, 2000) AS n",
@@ -420,6 +431,16 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         // Of what is open, by either of its indexes.
         (rotation_told::OPEN_BY_STATE, "rotation_event_"),
         (jobs::OPEN_RUNS, "job_run_open"),
+        (alerts::OPEN_ALERTS, "alert_open"),
+        // Of what is open, by either of its indexes.
+        (alerts::OPEN_ALERTS_BEFORE, "alert_open"),
+        (alerts::RESOLVED_ALERTS, "alert_resolved"),
+        (alerts::ALERTS_BEFORE, "alert_since"),
+        (alerts::UNTOLD_ALERTS, "alert_news"),
+        (alerts::ALERTS_ALONE, "alert_told_alone"),
+        (alerts::ALERTS_TOGETHER, "alert_told_together"),
+        (alerts::SILENCED_ALERTS, "alert_silenced"),
+        (alerts::OLD_ALERTS, "alert_resolved"),
         (outbox::DUE, "outbox_delivery_due"),
         (outbox::LATEST_DELIVERIES, "outbox_delivery_state"),
         (outbox::OLD_MESSAGES, "outbox_message_created"),

@@ -131,6 +131,7 @@ pub async fn signatures_are_counted_by_day(place: Place) {
 /// Of every subject; that none is left out is the next test.
 const ALL_STATEMENTS: &[&[&str]] = &[
     acts::STATEMENTS,
+    alerts::STATEMENTS,
     archive::STATEMENTS,
     assets::STATEMENTS,
     blast_radius::STATEMENTS,

@@ -1,5 +1,6 @@
 //! The listeners over real sockets: time limits, shutdown, TLS.
 
+mod alerts;
 mod custodians;
 mod oidc;
 mod permissions;

@@ -25,6 +25,7 @@ pub enum Code {
     UnknownCeremony,
     UnknownOrder,
     UnknownRotation,
+    UnknownAlert,
     NoCertificate,
     KeyRevoked,
     NoActiveKey,
@@ -47,6 +48,7 @@ pub enum Code {
     CeremonyState,
     CeremonyExpired,
     RotationState,
+    AlertState,
     RequestRefused,
     SignatureNotCounted,
     QuotaExceeded,
@@ -62,7 +64,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 54] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -81,6 +83,7 @@ impl Code {
         Self::UnknownCeremony,
         Self::UnknownOrder,
         Self::UnknownRotation,
+        Self::UnknownAlert,
         Self::NoCertificate,
         Self::KeyRevoked,
         Self::NoActiveKey,
@@ -103,6 +106,7 @@ impl Code {
         Self::CeremonyState,
         Self::CeremonyExpired,
         Self::RotationState,
+        Self::AlertState,
         Self::RequestRefused,
         Self::SignatureNotCounted,
         Self::QuotaExceeded,
@@ -174,6 +178,7 @@ impl Code {
             Self::UnknownCeremony => (S::NOT_FOUND, "unknown_ceremony", "Unknown ceremony"),
             Self::UnknownOrder => (S::NOT_FOUND, "unknown_order", "Unknown standing order"),
             Self::UnknownRotation => (S::NOT_FOUND, "unknown_rotation", "Unknown rotation"),
+            Self::UnknownAlert => (S::NOT_FOUND, "unknown_alert", "Unknown alert"),
             Self::NoCertificate => (S::NOT_FOUND, "no_certificate", "The key has no certificate"),
             Self::KeyRevoked => (S::GONE, "key_revoked", "The key was revoked"),
             Self::NoActiveKey => (S::CONFLICT, "no_active_key", "The ring has no active key"),
@@ -267,6 +272,11 @@ impl Code {
                 S::CONFLICT,
                 "rotation_state",
                 "The rotation, or what rotates, is in a different state",
+            ),
+            Self::AlertState => (
+                S::CONFLICT,
+                "alert_state",
+                "The alert is in a different state",
             ),
             Self::RequestRefused => (
                 S::UNPROCESSABLE_ENTITY,

@@ -121,10 +121,19 @@ impl From<ceremony::Error> for Problem {
 impl From<rotation::engine::error::Error> for Problem {
     fn from(error: rotation::engine::error::Error) -> Self {
         use calendar::admission::Refusal as R;
+        use calendar::alerts::machine::Refusal as AlertRefusal;
         use rotation::engine::error::Error as E;
         let text = error.to_string();
         match error {
             E::UnknownEvent(_) => Self::new(Code::UnknownRotation, text).about("event"),
+            E::UnknownAlert(_) => Self::new(Code::UnknownAlert, text).about("alert"),
+            E::AlertState {
+                why: AlertRefusal::Until,
+                ..
+            } => Self::member("until", text),
+            E::AlertState { .. } => Self::new(Code::AlertState, text),
+            E::AlertReason => Self::member("reason", text),
+            E::AlertPlace => Self::new(Code::BadQuery, text).about("after"),
             E::UnknownJob(_) => Self::member("job", text),
             E::UnknownStep(_) => Self::member("step", text),
             E::Evidence => Self::member("evidence", text),

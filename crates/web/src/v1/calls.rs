@@ -36,6 +36,8 @@ pub fn of_operation(id: &str) -> Option<Call> {
         "propose" | "submit_signature" | "open_statement" | "sign_statement" | "sign_order"
         | "stop_signing" => Call::SubmitToCeremonies,
         "rotation_events" | "rotation_event" | "jobs" => Call::ReadRotations,
+        "alerts" | "alert" => Call::ReadAlerts,
+        "acknowledge_alert" | "silence_alert" | "unsilence_alert" => Call::AttendToAlerts,
         "schedule_rotation" | "rotation_plan" | "execute_rotation" | "rotation_keys"
         | "rotation_cleanup" | "rotation_report" | "scheduler_status" | "pause_scheduler"
         | "resume_scheduler" | "cancel_rotation" | "roll_back_rotation" | "retry_rotation"

@@ -1,0 +1,127 @@
+//! An alert from its condition to a mail, and to whoever looks after it: over a running service, HTTP and the command line.
+
+use serde_json::{Value, json};
+
+use crate::support::installation::{Installation, text};
+use crate::support::process::done;
+use crate::support::receiver::{Receiver, configure, header};
+
+const ASSET: &str = "external/partner";
+
+fn register(installation: &Installation) {
+    installation.chancery([
+        "asset",
+        "register",
+        ASSET,
+        "--key-type",
+        "api_key",
+        "--storage",
+        "wrapped",
+        "--rotated-at",
+        "2020-01-01T00:00:00.000Z",
+    ]);
+}
+
+#[test]
+fn an_overdue_rotation_is_mailed_acknowledged_silenced_and_resolved() {
+    let installation = Installation::new();
+    installation.open_ring("integrity");
+    let mail = Receiver::mail(&[]);
+    let port = mail.address.rsplit_once(':').expect("a port").1;
+    configure(
+        &installation,
+        &format!(
+            "[notify.receivers.people]\nkind = \"mail\"\nserver = \"localhost:{port}\"\nsecurity = \"none\"\nallow_private = true\nfrom = \"keys@keys.example\"\nevents = [\"alert.firing\", \"alert.acknowledged\", \"alert.resolved\"]\n[notify.receivers.people.addresses]\nada = \"ada@people.example\"\n"
+        ),
+    );
+    register(&installation);
+    let on_call = installation.grant("pager", "on-call");
+    // The first look of a service that starts finds it.
+    let service = installation.serve();
+    let mailed = mail.next();
+    let subject = header(&mailed, "Subject");
+    assert!(
+        subject.contains("critical: rotation-overdue: external/partner"),
+        "{subject}"
+    );
+    let body = mailed["body"].as_str().expect("a body");
+    assert!(
+        body.contains("deploy/runbooks/rotation-overdue.md"),
+        "{body}"
+    );
+    assert!(
+        body.contains("chancery asset show external/partner"),
+        "{body}"
+    );
+    let line = body.lines().map(str::trim);
+    let line = line
+        .into_iter()
+        .find(|line| line.starts_with("chancery alert acknowledge al_"));
+    let id = line
+        .and_then(|line| line.rsplit(' ').next())
+        .expect("a command");
+
+    // What the mail says to type is typed by one, and what HTTP shows is seen by the other.
+    let path = format!("/v1/alerts/{id}/silence");
+    let silence = json!({ "until": "2020-01-01T00:00:00.000Z", "reason": "x" });
+    let refused = service.post(&path, Some(&on_call), &silence);
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let acknowledged = installation.chancery(["alert", "acknowledge", id]).json();
+    assert_eq!(acknowledged["state"], "acknowledged");
+    let told = mail.next();
+    assert!(header(&told, "Subject").contains("acknowledged: rotation-overdue"));
+    let path = format!("/v1/alerts/{id}/acknowledge");
+    let again = service.post(&path, Some(&on_call), &json!({}));
+    assert_eq!(again.status, 409, "{again:?}");
+    let silenced = installation
+        .chancery([
+            "alert",
+            "silence",
+            id,
+            "--for",
+            "1h",
+            "--reason",
+            "they work on it",
+        ])
+        .json();
+    assert!(silenced["silence"]["until"].is_string(), "{silenced}");
+    installation.chancery(["alert", "unsilence", id]);
+
+    // Rotated by whoever keeps it, it is over when that has been so for a minute: two looks of the job.
+    let now = silenced["since"].as_str().expect("an instant").to_owned();
+    installation.chancery(["asset", "report", ASSET, "--rotated-at", &now]);
+    let look = || {
+        installation
+            .chancery(["job", "run", "key_rotation_health_check"])
+            .json()
+    };
+    look();
+    let shown = installation.chancery(["alert", "show", id]).json();
+    assert_eq!(
+        shown["state"], "acknowledged",
+        "not before it holds for a minute"
+    );
+    let list = installation
+        .chancery(["alert", "list", "--name", "rotation-overdue"])
+        .json();
+    assert_eq!(list["alerts"].as_array().map(Vec::len), Some(1));
+
+    // Who did what is in the audit trail.
+    let trail = installation.chancery(["audit", "list", "--acts"]).json();
+    let acts: Vec<&Value> = trail
+        .as_array()
+        .expect("leaves")
+        .iter()
+        .filter(|leaf| leaf["kind"] == "alert")
+        .collect();
+    assert_eq!(acts.len(), 3, "{trail}");
+    // A minute passes.
+    let database = installation.file("chancery.db");
+    let passes = "import sqlite3, sys\n\
+        with sqlite3.connect(sys.argv[1], timeout=30) as c: c.execute('UPDATE alert SET clear_since = clear_since - 60000')";
+    done("python3", ["-c", passes, text(&database)]);
+    look();
+    let shown = installation.chancery(["alert", "show", id]).json();
+    assert_eq!(shown["state"], "resolved");
+    assert!(header(&mail.next(), "Subject").contains("resolved: rotation-overdue"));
+}
