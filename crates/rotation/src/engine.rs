@@ -28,6 +28,7 @@ use log::Log;
 use store::Store;
 
 use crate::drivers::Drivers;
+use crate::key_type_labels::KeyTypeLabels;
 use inventory::Inventory;
 
 /// How long a replica has an event without writing anything about it: longer than any step may take before it answers.
@@ -60,13 +61,19 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     parts: Parts,
     log: Log,
+    key_types: KeyTypeLabels,
 }
 
 impl Engine {
     /// Out of its parts; it does nothing by itself.
     pub fn new(parts: Parts) -> Self {
         let log = Log::new(parts.store.clone());
-        Self(Arc::new(Inner { parts, log }))
+        let key_types = KeyTypeLabels::default();
+        Self(Arc::new(Inner {
+            parts,
+            log,
+            key_types,
+        }))
     }
 
     /// Where events are.
@@ -84,8 +91,13 @@ impl Engine {
         &self.0.parts.owner
     }
 
-    fn parts(&self) -> &Parts {
+    pub(crate) fn parts(&self) -> &Parts {
         &self.0.parts
+    }
+
+    /// By which key types metrics are told apart.
+    pub(crate) fn key_types(&self) -> &KeyTypeLabels {
+        &self.0.key_types
     }
 
     fn log(&self) -> &Log {

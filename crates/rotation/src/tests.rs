@@ -6,6 +6,7 @@ mod engine;
 mod jobs;
 mod joined;
 mod kills;
+mod measured;
 mod probes;
 mod replicas;
 mod rings;
@@ -35,6 +36,7 @@ contract! {
     engine::a_step_that_fails_is_tried_again_and_then_left_to_a_person,
     engine::a_rotation_is_cancelled_before_its_promotion_and_rolled_back_after_it,
     kills::a_replica_that_dies_at_any_step_is_followed_by_another,
+    measured::what_ended_lately_is_measured_and_found_in_the_log,
     replicas::three_replicas_run_each_event_and_each_job_once,
     replicas::two_replicas_ten_minutes_apart_go_by_the_database,
     jobs::a_week_without_a_replica_is_made_up_for_by_one_run,

@@ -144,7 +144,7 @@ pub use rotation_events::{
 pub use rotation_lease::RotationLease;
 pub use rotation_policies::{KeyTypeRow, PolicyRow};
 pub use rotation_steps::{RotationReport, RotationStepRow, StepBegin, StepEnd};
-pub use rotation_told::Told;
+pub use rotation_told::{OpenRotations, Told};
 pub use rows::{Page, PageStart, Rows};
 pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};

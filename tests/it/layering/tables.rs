@@ -16,12 +16,13 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
     (
         "crates/rotation/src",
         &[
-            &["error", "settings", "times"],
+            &["error", "key_type_labels", "settings", "times"],
             &["policies"],
             &["inventory"],
             &["drivers"],
             &["engine"],
             &["facts"],
+            &["measured"],
             &["jobs"],
             &["tests"],
         ],
