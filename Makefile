@@ -5,7 +5,7 @@ CARGO ?= cargo
 ONLY  ?=
 SOAK  ?=
 
-.PHONY: all check test demo run bench soak reach setup clean
+.PHONY: all check test demo pictures run bench soak reach setup clean
 
 all: check test
 
@@ -27,9 +27,15 @@ test:
 ## custodians at a distance: a 3-of-5 ceremony over HTTP, a roster change, a suspension, a standing order with an executor
 ## apart, an emergency drill, a ceremony with passkeys; PART=rotation a quarter of the calendar by a clock that is moved
 demo:
-	@.ci/setup build token $(if $(PART),mail)
+	@.ci/setup build token $(if $(PART),mail watch)
 	$(CARGO) build --locked -p chancery -p chancery-demo --bins
 	@$${CARGO_TARGET_DIR:-target}/debug/chancery-demo $(if $(PART),--part $(PART))
+
+## what a Prometheus sees of the demonstration of rotations, as the dashboards of deploy/grafana show it: docs/metrics/*.svg
+pictures:
+	@.ci/setup build token mail watch
+	$(CARGO) build --locked -p chancery -p chancery-demo --bins
+	@$${CARGO_TARGET_DIR:-target}/debug/chancery-demo --part rotation --pictures docs/metrics
 
 ## the same installation, kept running in .run/; a second run starts it again
 run:

@@ -199,6 +199,10 @@ async fn serve(
     start_notifications(&mut tasks, &config, &world, &store, &keys, &instance)?;
     let scheduler = cli::scheduler(&config, &world, &store, &keys, &settings, &instance)?;
     let scheduler = scheduler.with_key_store(key_store(&keys, &signing));
+    tasks.start("metrics of rotations", scheduler.clone(), |scheduler| {
+        let scheduler = scheduler.clone();
+        Box::pin(async move { scheduler.measure().await })
+    });
     if config.rotation.enabled {
         tasks.start("rotation", scheduler.clone(), |scheduler| {
             let scheduler = scheduler.clone();

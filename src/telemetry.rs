@@ -8,7 +8,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
-use base::names::{GROUP_COMMIT_LEAVES, LATENCY_BUCKETS, LEAVES_BUCKETS, describe};
+use base::names::{self, Kind, describe};
 pub use metrics_exporter_prometheus::PrometheusHandle as Figures;
 
 /// How events are written.
@@ -100,18 +100,21 @@ pub fn record_metrics() -> Result<Figures, Error> {
 }
 
 fn recorder() -> Result<PrometheusBuilder, Error> {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
-        .and_then(|builder| {
-            let leaves = Matcher::Full(GROUP_COMMIT_LEAVES.to_owned());
-            builder.set_buckets_for_metric(leaves, &LEAVES_BUCKETS)
-        })
-        .map_err(Error::Recorder)
+    let mut builder = PrometheusBuilder::new();
+    for metric in names::all() {
+        if let Kind::Histogram(bounds) = metric.kind {
+            let name = Matcher::Full(metric.name.to_owned());
+            builder = builder
+                .set_buckets_for_metric(name, bounds)
+                .map_err(Error::Recorder)?;
+        }
+    }
+    Ok(builder)
 }
 
 #[cfg(test)]
 mod tests {
-    use base::names::{REQUEST_SECONDS, SIGNATURES};
+    use base::names::{REQUEST_SECONDS, ROTATION_SECONDS, SIGNATURES};
 
     use super::*;
 
@@ -122,6 +125,7 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             describe();
             metrics::histogram!(REQUEST_SECONDS, "route" => "sign").record(0.002);
+            metrics::histogram!(ROTATION_SECONDS, "key_type" => "signing").record(86_000.0);
             metrics::counter!(SIGNATURES, "kid" => "k").increment(3);
         });
         let text = handle.render();
@@ -132,6 +136,12 @@ mod tests {
         assert!(
             text.contains(
                 "chancery_http_request_duration_seconds_bucket{route=\"sign\",le=\"0.002\"} 1"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "chancery_rotation_duration_seconds_bucket{key_type=\"signing\",le=\"86400\"} 1"
             ),
             "{text}"
         );

@@ -13,6 +13,7 @@ mod passkeys;
 mod rotation;
 mod stage;
 mod theft;
+mod watched;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +62,9 @@ struct Arguments {
     /// Instead of the whole story one part: `custodians` at a distance, or a `rotation` by the scheduler.
     #[arg(long, value_enum)]
     part: Option<Part>,
+    /// Where pictures of the dashboards in deploy/grafana go, of what a Prometheus saw during `--part rotation`.
+    #[arg(long)]
+    pictures: Option<PathBuf>,
     /// Tables for people or JSON for programs.
     #[arg(long, value_enum, default_value = "human")]
     output: Style,
@@ -111,7 +115,10 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
     };
     let mut stage = Stage::new(arguments.directory, arguments.keep, program, scene, output)?;
     let outcome = match (arguments.part, &front) {
-        (_, Some(front)) => rotation::play(&mut stage, front, output).await,
+        (_, Some(front)) => {
+            let pictures = arguments.pictures.as_deref();
+            rotation::play(&mut stage, front, pictures, output).await
+        }
         (Some(Part::Custodians), _) => custodians::play(&mut stage, output).await,
         _ => play(&mut stage, output).await,
     };

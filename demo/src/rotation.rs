@@ -2,6 +2,7 @@
 //! cache that does not show the new key holds its promotion, and a rotation is rolled back.
 
 use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use trust::Time;
 use super::front::Front;
 use super::mail::Mail;
 use super::stage::{Scene, Stage};
+use super::watched::Prometheus;
 use super::{LOG_FILES, RING, orders};
 use base::system::now;
 use verify::output::{Code, Failure, Output};
@@ -58,7 +60,13 @@ struct Calendar<'a> {
     asset: String,
 }
 
-pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(), Failure> {
+/// `pictures`: where those of the dashboards go.
+pub async fn play(
+    stage: &mut Stage,
+    front: &Front,
+    pictures: Option<&Path>,
+    output: &Output,
+) -> Result<(), Failure> {
     let act = |text: &str| output.remark(format!("\n== {text}"));
     for custodian in CUSTODIANS {
         stage.installation.add_custodian(custodian, "ed25519")?;
@@ -79,6 +87,7 @@ pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(
     stage.serve()?;
     stage.access_token("integrity-service", RING)?;
     let stage = &*stage;
+    let watched = Prometheus::start(stage, output)?;
     let calendar = Calendar {
         stage,
         output,
@@ -190,6 +199,17 @@ pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(
     stage.shown(&["audit", "list", "--acts", "--limit", "1000"])?;
     stage.chancery(&["log", "check"])?;
 
+    let mut firing = Vec::new();
+    if let Some(prometheus) = &watched {
+        firing = prometheus.firing()?;
+        for (name, count) in &firing {
+            output.remark(format!("  an alert fires: {name}, {count} times"));
+        }
+        let into = stage.installation.file("metrics");
+        let drawn = prometheus.draw(pictures.unwrap_or(&into))?;
+        output.remark(format!("  {drawn} pictures of dashboards were drawn"));
+    }
+
     let order = stage.quietly(&["order", "show", &order])?;
     let ring = stage.quietly(&["ring", "show", RING])?;
     let picture = fs::read_to_string(stage.installation.file("plan.svg"))?;
@@ -200,7 +220,7 @@ pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(
         "held_by": held["waits"], "why": held["detail"],
         "verdicts_old": old, "verdicts_new": new,
         "rolled_back": back["id"], "state": back["state"], "verdicts_after_roll_back": after_roll_back,
-        "told_by_mail": mail.is_some(), "uses_left": order["left"], "primary": ring["primary"], "picture_bytes": picture.len(),
+        "told_by_mail": mail.is_some(), "watched": watched.is_some(), "alerts": firing, "uses_left": order["left"], "primary": ring["primary"], "picture_bytes": picture.len(),
     });
     output.result(&summary, || describe(&summary));
     let all = |verdicts: &Value, word: &str| verdicts[word].as_u64() == Some(lines as u64);

@@ -15,6 +15,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/EMERGENCY.md",
     "docs/KEY-STATES.md",
     "docs/LOG.md",
+    "docs/METRICS.md",
     "docs/OPERATION.md",
     "docs/RECOVERY.md",
     "docs/ROTATION.md",

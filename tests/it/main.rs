@@ -70,6 +70,8 @@ mod notify_alerts;
 mod notify_mail;
 mod notify_webhook;
 mod orders_night;
+mod prometheus;
+mod prometheus_files;
 mod rotation_kill;
 mod rotation_ring;
 mod rotation_year;

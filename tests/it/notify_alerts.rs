@@ -1,61 +1,11 @@
 //! Conditions in a real Alertmanager (Debian `prometheus-alertmanager`).
 
-use std::fs;
-use std::process::{Command, Stdio};
-
-use serde_json::Value;
-
-use crate::support::http::send;
-use crate::support::installation::{Installation, free_port, text};
-use crate::support::process::{Running, until};
+use crate::support::installation::{Installation, text};
+use crate::support::monitoring::Alertmanager;
+use crate::support::process::until;
 use crate::support::receiver::configure;
 
 const RING: &str = "integrity";
-
-struct Alertmanager {
-    address: String,
-    _child: Running,
-}
-
-impl Alertmanager {
-    fn start(installation: &Installation) -> Self {
-        let config = installation.file("alertmanager.yml");
-        let text_of = "route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n";
-        fs::write(&config, text_of).expect("written");
-        let address = free_port();
-        let child = Command::new("prometheus-alertmanager")
-            .arg(format!("--config.file={}", text(&config)))
-            .arg(format!(
-                "--storage.path={}",
-                text(&installation.file("alertmanager"))
-            ))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--cluster.listen-address=")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| panic!("prometheus-alertmanager: {e}: `make setup` installs it"));
-        let new = Self {
-            address,
-            _child: Running::new(child),
-        };
-        until("the Alertmanager is ready", || {
-            send(&new.address, "GET", "/-/ready", &[], b"").is_ok_and(|answer| answer.status == 200)
-        });
-        new
-    }
-
-    /// The alerts of a name that are active.
-    fn active(&self, name: &str) -> Vec<Value> {
-        let path = "/api/v2/alerts?active=true";
-        let answer = send(&self.address, "GET", path, &[], b"").expect("an answer");
-        let all: Vec<Value> = serde_json::from_slice(&answer.body).expect("alerts");
-        let of = all
-            .into_iter()
-            .filter(|alert| alert["labels"]["alertname"] == name);
-        of.collect()
-    }
-}
 
 #[test]
 fn a_deadline_that_is_near_fires_in_an_alertmanager_until_it_is_over() {

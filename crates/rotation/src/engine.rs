@@ -32,6 +32,7 @@ use log::Log;
 use store::Store;
 
 use crate::drivers::Drivers;
+use crate::key_type_labels::KeyTypeLabels;
 use error::Error;
 use inventory::Inventory;
 
@@ -65,13 +66,19 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     parts: Parts,
     log: Log,
+    key_types: KeyTypeLabels,
 }
 
 impl Engine {
     /// Out of its parts; it does nothing by itself.
     pub fn new(parts: Parts) -> Self {
         let log = Log::new(parts.store.clone());
-        Self(Arc::new(Inner { parts, log }))
+        let key_types = KeyTypeLabels::default();
+        Self(Arc::new(Inner {
+            parts,
+            log,
+            key_types,
+        }))
     }
 
     /// Where events are.
@@ -101,6 +108,11 @@ impl Engine {
 
     pub(crate) fn parts(&self) -> &Parts {
         &self.0.parts
+    }
+
+    /// By which key types metrics are told apart.
+    pub(crate) fn key_types(&self) -> &KeyTypeLabels {
+        &self.0.key_types
     }
 
     pub(crate) fn log(&self) -> &Log {

@@ -29,6 +29,7 @@ use crate::engine::error::Error;
 use crate::engine::{Clock, Engine, Parts, Propagation};
 use crate::facts::InstallationFacts;
 use crate::inventory::InventoryService;
+use crate::measured::Measured;
 use crate::policies::{PolicyService, caches_of};
 use crate::times::{from_row, to_row};
 
@@ -53,6 +54,7 @@ pub struct Scheduler {
     engine: Engine,
     every: Duration,
     key_store: Option<KeyStoreView>,
+    measured: Arc<Measured>,
 }
 
 /// A job with its statistics.
@@ -200,6 +202,7 @@ impl Scheduler {
             engine,
             every,
             key_store: None,
+            measured: Arc::default(),
         }
     }
 
@@ -355,7 +358,7 @@ impl Scheduler {
             Ok(summary) => ("done", summary.clone()),
             Err(error) => ("failed", json!({ "error": error_chain(error) })),
         };
-        counter!(names::JOB_RUNS, "job" => lease.job.clone(), "outcome" => state).increment(1);
+        counter!(names::JOB_RUNS, "name" => lease.job.clone(), "outcome" => state).increment(1);
         let at = self.engine.now().await?;
         let text = bounded(&summary);
         match store.end_run(&lease, state, &text, to_row(at)).await {
@@ -392,10 +395,20 @@ impl Scheduler {
             let succeeded = runs.iter().find(|run| run.state == "done");
             if let Some(at) = succeeded.and_then(|run| run.ended_at) {
                 let seconds = u32::try_from(at.millis() / 1_000).unwrap_or(u32::MAX);
-                gauge!(names::JOB_SUCCEEDED, "job" => job.name).set(seconds);
+                gauge!(names::JOB_SUCCEEDED, "name" => job.name).set(seconds);
             }
         }
         Ok(())
+    }
+
+    /// Reads what metrics say of the inventory and of rotations, again and again, until it is dropped.
+    pub async fn measure(&self) {
+        self.measured.follow(&self.engine, self.every).await;
+    }
+
+    /// How long ago that was read last.
+    pub fn measured_ago(&self) -> Option<Duration> {
+        self.measured.ago()
     }
 
     /// Pause, jobs and statistics.

@@ -16,6 +16,9 @@ pub mod facts;
 pub mod inventory;
 /// The scheduler and its six jobs.
 pub mod jobs;
+mod key_type_labels;
+/// What metrics say of the inventory and of rotations.
+pub mod measured;
 /// By which rules each key type rotates, version by version.
 pub mod policies;
 /// `[rotation]`.

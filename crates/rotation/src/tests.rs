@@ -9,6 +9,7 @@ mod grace;
 mod jobs;
 mod joined;
 mod kills;
+mod measured;
 mod probes;
 mod reach;
 mod replicas;
@@ -48,6 +49,7 @@ contract! {
     frozen::threat_an_owner_that_was_frozen_and_overtaken_changes_nothing,
     grace::a_key_leaves_the_key_sets_at_the_end_of_a_finite_grace,
     kills::a_replica_that_dies_at_any_step_is_followed_by_another,
+    measured::what_ended_lately_is_measured_and_found_in_the_log,
     replicas::three_replicas_run_each_event_and_each_job_once,
     replicas::two_replicas_ten_minutes_apart_go_by_the_database,
     jobs::a_week_without_a_replica_is_made_up_for_by_one_run,

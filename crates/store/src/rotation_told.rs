@@ -27,6 +27,21 @@ statements! {
         ORDER BY due, id LIMIT $3");
     /// Of what is open, which is at most two or three for each asset.
     OPEN_BY_STATE = "SELECT state, COUNT(*) FROM rotation_event WHERE ended_at IS NULL GROUP BY state";
+    /// The same by what they wait for as well, with the earliest hour of each.
+    OPEN_SUMMARY = "SELECT state, waits, COUNT(*), MIN(slot), MIN(CASE WHEN promoted_at IS NULL THEN slot END)
+        FROM rotation_event WHERE ended_at IS NULL GROUP BY state, waits";
+}
+
+/// Open rotations of one state that wait for the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRotations {
+    pub state: String,
+    pub waits: Option<String>,
+    pub count: u64,
+    /// The earliest hour that one of them was given.
+    pub slot: Time,
+    /// The same of those whose new version is not in use.
+    pub unpromoted_slot: Option<Time>,
 }
 
 /// Which of the open rotations.
@@ -46,6 +61,21 @@ async fn counts<E: Engine>(engine: &E) -> Result<Vec<(String, u64)>, Error> {
     let rows = engine.reader().await?.fetch(OPEN_BY_STATE, &[]).await?;
     rows.iter()
         .map(|row| Ok((row.text(0)?, row.number(1, "rotations that are open")?)))
+        .collect()
+}
+
+async fn summary<E: Engine>(engine: &E) -> Result<Vec<OpenRotations>, Error> {
+    let rows = engine.reader().await?.fetch(OPEN_SUMMARY, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(OpenRotations {
+                state: row.text(0)?,
+                waits: row.maybe_text(1)?,
+                count: row.number(2, "rotations that are open")?,
+                slot: row.time(3, "rotation_event.slot")?,
+                unpromoted_slot: row.maybe_time(4, "rotation_event.slot")?,
+            })
+        })
         .collect()
 }
 
@@ -77,5 +107,10 @@ impl Store {
     /// How many are open, by their state; none of a state of which there is none.
     pub async fn open_rotations_by_state(&self) -> Result<Vec<(String, u64)>, Error> {
         on!(self, engine => counts(engine))
+    }
+
+    /// How many are open, by their state and by what they wait for; none where there is none.
+    pub async fn open_rotations_summary(&self) -> Result<Vec<OpenRotations>, Error> {
+        on!(self, engine => summary(engine))
     }
 }

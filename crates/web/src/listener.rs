@@ -12,6 +12,7 @@ mod operations_access;
 mod published;
 mod reload;
 mod router;
+mod scrape;
 mod server;
 mod starting;
 mod timed;

@@ -88,6 +88,7 @@ mod rotation_words;
 mod scheduler_pause;
 mod scheduler_resume;
 mod scheduler_status;
+pub mod scraped;
 mod sign;
 mod sign_batch;
 mod sign_request;

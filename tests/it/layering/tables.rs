@@ -16,13 +16,14 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
     (
         "crates/rotation/src",
         &[
-            &["error", "settings", "times"],
+            &["error", "key_type_labels", "settings", "times"],
             &["policies"],
             &["inventory"],
             &["drivers"],
             &["engine"],
             &["facts"],
             &["alerts"],
+            &["measured"],
             &["jobs"],
             &["tests"],
         ],

@@ -6,7 +6,7 @@ use calendar::policy::{Policies, Policy};
 use calendar::words::{EventState, Reason, Step};
 use calendar::{EventFacts, Span, Time};
 use log::Event;
-use metrics::counter;
+use metrics::{counter, histogram};
 use serde_json::{Value, json};
 use store::{
     Change, RotationEventRow, RotationLease, RotationPause, RotationStepRow, RotationWrite,
@@ -273,7 +273,12 @@ impl Engine {
                 self.keep(judged, write, Some(waits.reason)).await.map(Some)
             }
             Answer::Failed { transient, why } => {
-                counter!(names::ROTATION_FAILURES, "step" => which.as_str()).increment(1);
+                let outcome = if transient { "transient" } else { "person" };
+                counter!(
+                    names::ROTATION_FAILURES,
+                    "step" => which.as_str(), "reason" => outcome
+                )
+                .increment(1);
                 tracing::warn!(
                     rotation = row.id,
                     step = which.as_str(),
@@ -285,7 +290,7 @@ impl Engine {
                 write.detail = Some(why.clone());
                 write.step = Some(StepEnd {
                     step: which.as_str(),
-                    outcome: if transient { "transient" } else { "person" },
+                    outcome,
                     why: Some(why),
                     evidence: None,
                 });
@@ -326,6 +331,13 @@ impl Engine {
             let previous = write.previous_version.or(row.previous_version);
             self.record(judged.lease, write, (row, version, previous), "promote")
                 .await?;
+            let took = at.since(from_row(row.slot.max(row.created_at)));
+            #[expect(clippy::cast_precision_loss, reason = "seconds of a rotation")]
+            histogram!(
+                names::ROTATION_SECONDS,
+                "key_type" => self.key_types().of(&row.key_type)
+            )
+            .record(took.as_seconds() as f64);
         } else {
             self.store().keep_rotation(judged.lease, &write).await?;
         }
@@ -367,6 +379,9 @@ impl Engine {
         write.ends = true;
         let of = (row, row.version, row.previous_version);
         self.record(judged.lease, write, of, state.as_str()).await?;
+        let key_type = self.key_types().of(&row.key_type);
+        counter!(names::ROTATIONS_ENDED, "key_type" => key_type, "state" => state.as_str())
+            .increment(1);
         tracing::info!(
             rotation = row.id,
             asset = row.asset,

@@ -73,7 +73,7 @@ pub(super) struct Two {
 
 impl Two {
     pub(super) async fn new(place: Place) -> Self {
-        let ring = Ring::at(place).await;
+        let ring = Ring::over(place).await;
         ring.order(2).await;
         let two = ring.scheduler().engine().clone();
         let (one, driver) = freezing(ring.installation("frozen"));

@@ -57,18 +57,11 @@ pub(super) struct Ring {
 impl Ring {
     /// A ring that signs with its first key, which the policy calls routine.
     pub(super) async fn new() -> Self {
-<<<<<<< HEAD
         Self::over(Place::sqlite().await).await
     }
 
     /// The same over a database.
     pub(super) async fn over(place: Place) -> Self {
-=======
-        Self::at(Place::sqlite().await).await
-    }
-
-    pub(super) async fn at(place: Place) -> Self {
->>>>>>> usage
         let custodians = Arc::new(Custodians::with_executors("production", &[RING]));
         let now = Arc::new(AtomicI64::new(minute(0).millis()));
         let (clock, count) = (now.clone(), AtomicU64::new(1));

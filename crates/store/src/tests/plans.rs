@@ -430,6 +430,7 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (rotation_told::PAUSED, "rotation_event_unpromoted"),
         // Of what is open, by either of its indexes.
         (rotation_told::OPEN_BY_STATE, "rotation_event_"),
+        (rotation_told::OPEN_SUMMARY, "rotation_event_"),
         (jobs::OPEN_RUNS, "job_run_open"),
         (alerts::OPEN_ALERTS, "alert_open"),
         // Of what is open, by either of its indexes.

@@ -1,21 +1,16 @@
 //! The operations listener: metrics, liveness, readiness. On loopback; nobody authenticates.
 
-use std::sync::PoisonError;
-
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
-use metrics::gauge;
 
-use crate::listener::health;
+use crate::listener::{health, scrape};
 use crate::problem::{self, Code, Problem};
 use crate::v1::response::{NO_STORE, bytes_of};
-use crate::v1::state::{ServerState, SharedState};
-use base::names;
-use keyring::keys::Ring;
+use crate::v1::state::SharedState;
 
 pub fn router(state: &SharedState) -> Router {
     Router::new()
@@ -50,180 +45,15 @@ async fn kept(State(state): State<SharedState>) -> Response {
     )
 }
 
-/// Prometheus' text format. Gauges are read at the scrape, so they are never older than it.
+/// Prometheus' text format.
 async fn metrics(State(state): State<SharedState>) -> Response {
-    read_gauges(&state);
-    read_database(&state).await;
-    read_process();
+    scrape::read(&state).await;
     bytes_of(
         state.services.metrics.render(),
         HeaderValue::from_static("text/plain; version=0.0.4"),
         NO_STORE,
     )
 }
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "gauges are f64; nothing here comes near 2^53"
-)]
-fn read_gauges(state: &ServerState) {
-    let token = state.services.token.status();
-    gauge!(names::HSM_UP).set(if token.ready { 1.0 } else { 0.0 });
-    for (ring, outcome) in state.services.signing.outcomes().rings {
-        let ready = if outcome.is_good() { 1.0 } else { 0.0 };
-        gauge!(names::RING_READY, "ring" => ring.to_string()).set(ready);
-    }
-    gauge!(names::HSM_QUEUE).set(token.queued as f64);
-    gauge!(names::HSM_PROCESSES).set(token.processes as f64);
-    gauge!(names::HSM_GENERATION).set(token.generation as f64);
-    for (what, count) in token.counters {
-        metrics::counter!(names::HSM_EVENTS, "what" => what).absolute(count);
-    }
-    let (kept, complete) = state.services.store.kept_count();
-    gauge!(names::KEPT_LEAVES).set(kept as f64);
-    gauge!(names::KEPT_COMPLETE).set(if complete { 1.0 } else { 0.0 });
-    gauge!(names::IN_FLIGHT).set(state.layer.limits.in_flight() as f64);
-
-    for issuer in state.services.oidc.issuers() {
-        let standing = issuer.standing();
-        let usable = if standing.usable { 1.0 } else { 0.0 };
-        gauge!(names::OIDC_USABLE, "issuer" => standing.name.clone()).set(usable);
-        if let Some(age) = standing.age {
-            gauge!(names::OIDC_KEYS_AGE, "issuer" => standing.name).set(age.as_secs_f64());
-        }
-    }
-
-    let snapshot = state.services.keys.current();
-    gauge!(names::SNAPSHOT_VERSION).set(snapshot.version as f64);
-    gauge!(names::SNAPSHOT_AGE_SECONDS).set(state.services.keys.confirmed_ago().as_secs_f64());
-    gauge!(names::KEYS_REFUSED).set(state.services.keys.refused().len() as f64);
-    for table in ["signing_key", "ring", "credential"] {
-        let rows = snapshot.unreadable.iter().filter(|row| row.table == table);
-        gauge!(names::ROWS_UNREADABLE, "table" => table).set(rows.count() as f64);
-    }
-    let now = state.services.env.now();
-    gauge!(names::EMERGENCY_FAULTS).set(snapshot.emergency.faults().len() as f64);
-    for name in snapshot.rings.keys() {
-        let stopped = snapshot.stopped(name, now).is_some();
-        gauge!(names::RING_STOPPED, "ring" => name.to_string()).set(f64::from(u8::from(stopped)));
-        let until = snapshot.emergency.known().until(name);
-        let left = until.map_or(0.0, |until| until.since(now).as_secs_f64());
-        gauge!(names::RATIFICATION_LEFT, "ring" => name.to_string()).set(left);
-    }
-    let mut counted = state.counted.lock().unwrap_or_else(PoisonError::into_inner);
-    // There may be a million keys: they are counted when something has changed.
-    if *counted != Some(snapshot.version) {
-        *counted = Some(snapshot.version);
-        for (name, ring) in &snapshot.rings {
-            read_keys(name, ring);
-        }
-    }
-    drop(counted);
-    // Archived and revoked keys do not age, and there may be a million of them.
-    let ageing = snapshot
-        .rings
-        .values()
-        .flat_map(|ring| ring.keys.iter().rev().take(AGES_PER_RING))
-        .filter(|key| key.state.is_publishable());
-    for key in ageing {
-        let age = now.since(key.published_at).as_secs_f64();
-        gauge!(
-            names::KEY_AGE_SECONDS,
-            "ring" => key.ring.to_string(),
-            "kid" => key.kid.as_str().to_owned()
-        )
-        .set(age);
-    }
-}
-
-/// What only the database knows; a scrape does not wait for it for long.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "gauges are f64; nothing here comes near 2^53"
-)]
-async fn read_database(state: &ServerState) {
-    let published = state.services.transparency_log.published();
-    let bit = |yes: bool| if yes { 1.0 } else { 0.0 };
-    gauge!(names::LOG_INTEGRATES).set(bit(published.integrates));
-    gauge!(names::LOG_HALTED).set(bit(published.refused.is_some()));
-    let mut covered = 0;
-    if let Some(checkpoint) = published.checkpoint {
-        covered = checkpoint.size;
-        let age = state.services.env.now().since(checkpoint.time);
-        gauge!(names::LOG_CHECKPOINT_AGE).set(age.as_secs_f64());
-    }
-    if let Some(write) = state.services.signing.outcomes().write {
-        gauge!(names::DATABASE_WRITABLE).set(bit(write.is_good()));
-    }
-    for pool in state.services.store.connections() {
-        let states = [("used", pool.used), ("idle", pool.idle)];
-        for (state, count) in states {
-            gauge!(names::DATABASE_CONNECTIONS, "pool" => pool.pool, "state" => state)
-                .set(f64::from(count));
-        }
-        gauge!(names::DATABASE_CONNECTIONS_LIMIT, "pool" => pool.pool).set(f64::from(pool.limit));
-    }
-    let waiting = state.services.store.waiting_for_executor();
-    if let Ok(Ok(waiting)) = tokio::time::timeout(health::PROBE, waiting).await {
-        gauge!(names::EXECUTOR_WAITING).set(waiting.count as f64);
-        let now = state.services.env.now();
-        let age = waiting.since.map(|since| now.since(since));
-        gauge!(names::EXECUTOR_OLDEST_SECONDS).set(age.unwrap_or_default().as_secs_f64());
-    }
-    let size = tokio::time::timeout(health::PROBE, state.services.store.log_size()).await;
-    gauge!(names::DATABASE_UP).set(bit(matches!(size, Ok(Ok(_)))));
-    if let Ok(Ok(size)) = size {
-        gauge!(names::LOG_WAITING).set(size.saturating_sub(covered) as f64);
-    }
-}
-
-fn read_process() {
-    let found = base::process::look();
-    gauge!(names::PROCESS_START).set(found.started_at);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole seconds since the start of a process"
-    )]
-    metrics::counter!(names::PROCESS_CPU).absolute(found.cpu_seconds as u64);
-    gauge!(names::PROCESS_MEMORY).set(found.resident_bytes);
-    gauge!(names::PROCESS_FILES).set(found.open_files);
-    gauge!(names::PROCESS_MOST_FILES).set(found.most_files);
-    let version = env!("CARGO_PKG_VERSION");
-    let commit = option_env!("CHANCERY_COMMIT").unwrap_or("unknown");
-    gauge!(names::BUILD_INFO, "version" => version, "commit" => commit).set(1.0);
-}
-
-/// How many keys of a ring are in each state; every state is shown, so that none is missing when it is 0.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "gauges are f64; nothing here comes near 2^53"
-)]
-fn read_keys(name: &str, ring: &Ring) {
-    for state in STATES {
-        let count = match state {
-            // All that sign are in memory.
-            "primary" | "secondary" => {
-                let keys = ring.keys.iter().filter(|key| key.status() == state);
-                keys.count() as f64
-            }
-            state => ring.counts.get(state).copied().unwrap_or(0) as f64,
-        };
-        gauge!(names::KEYS, "ring" => name.to_owned(), "state" => state).set(count);
-    }
-}
-
-const STATES: [&str; 6] = [
-    "prepared",
-    "primary",
-    "secondary",
-    "retired",
-    "archived",
-    "revoked",
-];
-
-/// Newest keys of a ring whose ages are shown.
-const AGES_PER_RING: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,9 @@ use arc_swap::ArcSwap;
 use axum::http::StatusCode;
 use metrics::{Counter, Histogram, counter, histogram};
 use trust::Kid;
+use trust::verdict::Outcome;
 
-use base::names::{REQUEST_SECONDS, REQUESTS, SIGNATURES};
+use base::names::{MOST_SIGNING_KEYS, OTHER, REQUEST_SECONDS, REQUESTS, SIGNATURES, VERDICTS};
 
 /// One answered request more.
 struct Route {
@@ -25,6 +26,10 @@ pub struct Metrics {
     /// For what matches none, so that a caller cannot make up labels.
     other: Route,
     signatures: ArcSwap<HashMap<Kid, Counter>>,
+    /// Of keys beyond [`MOST_SIGNING_KEYS`].
+    other_signatures: Counter,
+    /// In the order of [`verdict_place`].
+    verdicts: [Counter; 5],
 }
 
 impl Metrics {
@@ -35,6 +40,15 @@ impl Metrics {
                 .collect(),
             other: Route::new("other".to_owned()),
             signatures: ArcSwap::default(),
+            other_signatures: counter!(SIGNATURES, "ring" => OTHER, "kid" => OTHER),
+            verdicts: [
+                "VALID",
+                "VALID_RETIRED_KEY",
+                "REVOKED",
+                "INDETERMINATE",
+                "INVALID",
+            ]
+            .map(|verdict| counter!(VERDICTS, "verdict" => verdict)),
         }
     }
 
@@ -45,9 +59,17 @@ impl Metrics {
         route.answers[class - 1].increment(1);
     }
 
+    pub fn judged(&self, outcome: Outcome) {
+        self.verdicts[verdict_place(outcome)].increment(1);
+    }
+
     pub fn signed(&self, ring: &str, kid: &Kid) {
         if let Some(known) = self.signatures.load().get(kid) {
             known.increment(1);
+            return;
+        }
+        if self.signatures.load().len() >= MOST_SIGNING_KEYS {
+            self.other_signatures.increment(1);
             return;
         }
         let made =
@@ -59,6 +81,16 @@ impl Metrics {
             more.insert(kid.clone(), made.clone());
             Arc::new(more)
         });
+    }
+}
+
+fn verdict_place(outcome: Outcome) -> usize {
+    match outcome {
+        Outcome::Valid => 0,
+        Outcome::ValidRetiredKey => 1,
+        Outcome::Revoked => 2,
+        Outcome::Indeterminate => 3,
+        Outcome::Invalid => 4,
     }
 }
 

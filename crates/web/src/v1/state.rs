@@ -1,7 +1,7 @@
 //! What handlers share.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use crate::middleware::layer::RequestLayer;
 use crate::middleware::routes::Route;
@@ -10,6 +10,7 @@ use crate::settings::Settings;
 use crate::v1::closed_answers::ClosedAnswers;
 use crate::v1::history_pages::HistoryPages;
 use crate::v1::jwks_cache;
+use crate::v1::scraped::Scraped;
 use crate::v1::streams::Streams;
 use crate::v1::used_reads::UsedReads;
 use keyring::ceremony::Waitings;
@@ -29,8 +30,7 @@ pub struct ServerState {
     /// Open ceremonies and statements, and for whom they wait.
     pub waiting: Waitings,
     pub streams: Streams,
-    /// The read model's version whose keys were counted last.
-    pub counted: Mutex<Option<i64>>,
+    pub scraped: Scraped,
 }
 
 pub type SharedState = Arc<ServerState>;
@@ -56,7 +56,7 @@ impl ServerState {
             printed: ClosedAnswers::default(),
             waiting: Waitings::new(services.ceremonies.clone()),
             streams: Streams::new(settings.max_in_flight),
-            counted: Mutex::default(),
+            scraped: Scraped::default(),
             services,
             settings,
         })

@@ -126,6 +126,7 @@ pub async fn handle(
     let asked: VerifyRequest = body::strict(&context, request).await?;
     let verification = verification_for(&state, &context);
     let answer = verification.verify(asked.into_question()?).await?;
+    state.layer.metrics.judged(answer.verdict.outcome);
     json(&VerifyAnswer::from(answer))
 }
 

@@ -81,7 +81,10 @@ pub async fn handle(
             },
         })
         .map(|result| match result {
-            Ok(answer) => VerifyItemAnswer::Judged(Box::new(answer.into())),
+            Ok(answer) => {
+                state.layer.metrics.judged(answer.verdict.outcome);
+                VerifyItemAnswer::Judged(Box::new(answer.into()))
+            }
             Err(problem) => VerifyItemAnswer::Problem {
                 problem: problem.document(None),
             },
