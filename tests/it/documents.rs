@@ -27,21 +27,20 @@ const DOCUMENTS: &[&str] = &[
     "docs/ceremonies/recovery.md",
     "docs/ceremonies/roster-change.md",
     "docs/ceremonies/rotation.md",
-    "deploy/runbooks/emergency-started.md",
-    "deploy/runbooks/expiry.md",
-    "deploy/runbooks/job-failed.md",
-    "deploy/runbooks/job-late.md",
-    "deploy/runbooks/key-store-corrupt.md",
-    "deploy/runbooks/key-store-unavailable.md",
-    "deploy/runbooks/retired-key-used.md",
-    "deploy/runbooks/rotation-delayed.md",
-    "deploy/runbooks/rotation-failed.md",
-    "deploy/runbooks/rotation-overdue.md",
-    "deploy/runbooks/rotation-slow.md",
-    "deploy/runbooks/usage-high.md",
-    "deploy/runbooks/usage-silent.md",
-    "deploy/runbooks/version-unused.md",
 ];
+
+/// With the runbooks.
+fn documents() -> Vec<String> {
+    let mut all: Vec<String> = DOCUMENTS.iter().map(|name| (*name).to_owned()).collect();
+    for directory in ["deploy/runbooks", "deploy/runbooks/key-types"] {
+        let entries = fs::read_dir(repository(directory)).expect("runbooks");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let names = names.map(|name| name.into_string().expect("a name"));
+        let pages = names.filter(|name| name.ends_with(".md"));
+        all.extend(pages.map(|name| format!("{directory}/{name}")));
+    }
+    all
+}
 
 fn read(path: &str) -> String {
     fs::read_to_string(repository(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
@@ -106,7 +105,7 @@ fn commands(code: &str) -> Vec<(Vec<String>, Vec<String>)> {
 #[test]
 fn every_command_of_the_documents_exists() {
     let mut seen = BTreeSet::new();
-    for document in DOCUMENTS {
+    for document in &documents() {
         for (path, options) in code(&read(document)).iter().flat_map(|c| commands(c)) {
             let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
             let said = run(command.args(&path).arg("--help"), b"");
@@ -175,7 +174,7 @@ fn case_c8_every_command_that_is_advised_exists() {
 fn every_make_target_of_the_documents_exists() {
     let makefile = read("Makefile");
     let mut seen = 0;
-    for document in DOCUMENTS {
+    for document in &documents() {
         for code in code(&read(document)) {
             if let Some(target) = code
                 .strip_prefix("make ")
@@ -215,7 +214,7 @@ fn every_part_of_the_demonstration_is_documented() {
 
 #[test]
 fn every_link_of_the_documents_leads_somewhere() {
-    for document in DOCUMENTS {
+    for document in &documents() {
         let directory = repository(document)
             .parent()
             .expect("a directory")

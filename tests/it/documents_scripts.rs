@@ -7,15 +7,15 @@ use crate::documents_story::{Reader, Section, kid_of, last_line};
 use crate::support::process::{Running, until};
 
 /// An installation with an administrator, three custodians and a witness, which serves.
-struct Room {
-    reader: Reader,
+pub struct Room {
+    pub reader: Reader,
     url: String,
     genesis: String,
     _service: Running,
 }
 
 /// The first full id in what was printed.
-fn id_of(said: &str) -> String {
+pub fn id_of(said: &str) -> String {
     let is_id = |word: &&str| word.len() == 64 && word.bytes().all(|c| c.is_ascii_hexdigit());
     let mut words = said.split_whitespace();
     words
@@ -25,7 +25,7 @@ fn id_of(said: &str) -> String {
 }
 
 impl Room {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let reader = Reader::new();
         let module = reader.runs("softhsm/init-token /var/lib/chancery/token chancery", &[]);
         reader.is_configured(&module);
@@ -84,7 +84,7 @@ impl Room {
     }
 
     /// By the key of somebody.
-    fn as_by(&self, who: &str, command: &str, values: &[(&str, &str)]) -> String {
+    pub fn as_by(&self, who: &str, command: &str, values: &[(&str, &str)]) -> String {
         self.reader.runs(command, &self.values(who, values))
     }
 
@@ -112,7 +112,7 @@ impl Room {
         });
     }
 
-    fn first_key(&self) -> String {
+    pub fn first_key(&self) -> String {
         let mut script = Section::whole("docs/ceremonies/first-key.md");
         let shown = self.as_by("", &script.next("chancery trust show"), &[]);
         assert!(
@@ -346,7 +346,7 @@ impl Room {
         script.end();
     }
 
-    fn another_key(&self) {
+    pub fn another_key(&self) {
         let mut script = Section::whole("docs/ceremonies/rotation.md");
         script.next("chancery ring show");
         let id =

@@ -194,7 +194,12 @@ fn strangers_accept_every_signature_through_rotations_by_the_scheduler_and_a_rol
     assert_eq!(accepted(&mut verifiers, &before), first);
     assert_eq!(service.verdict(&before), "VALID_RETIRED_KEY");
     assert_eq!(service.verdict(&after), "VALID");
-    out_of_the_key_sets(installation, &service, [before.as_str(), after.as_str()], &first);
+    out_of_the_key_sets(
+        installation,
+        &service,
+        [before.as_str(), after.as_str()],
+        &first,
+    );
 }
 
 /// Whoever begins with the set of now finds the old key no more; the archive has it, and counts what it signed.

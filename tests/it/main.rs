@@ -32,6 +32,7 @@ mod ceremony_votes;
 mod doctor;
 mod documents;
 mod documents_log;
+mod documents_runbooks;
 mod documents_scripts;
 mod documents_story;
 mod executor;

@@ -261,22 +261,3 @@ fn alerts_named_in(text: &str) -> BTreeSet<String> {
     let names = words.filter(|word| word.starts_with("Chancery") && *word != "Chancery");
     names.map(str::to_owned).collect()
 }
-
-/// Their commands are looked at with what the program itself advises.
-#[test]
-fn every_link_of_the_runbooks_leads_somewhere() {
-    let directory = repository("deploy/runbooks");
-    let mut seen = 0;
-    for entry in fs::read_dir(&directory).expect("runbooks") {
-        let path = entry.expect("an entry").path();
-        let text = fs::read_to_string(&path).expect("a runbook");
-        let name = path.file_stem().expect("a name").to_string_lossy();
-        assert!(text.starts_with(&format!("# {name}\n")), "{path:?}");
-        for rest in text.split("](").skip(1) {
-            let link = rest.split(')').next().unwrap_or_default();
-            assert!(directory.join(link).exists(), "{path:?}: {link}");
-            seen += 1;
-        }
-    }
-    assert!(seen > 20, "only {seen} links");
-}

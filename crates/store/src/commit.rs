@@ -15,8 +15,8 @@ use crate::kept::KeptLeaf;
 use crate::leaves::{Leaf, check_act};
 use crate::log_head::{self, take_head};
 use crate::{
-    alerts, assets, ceremonies, ceremony_signatures, credentials, destruction, generation, jobs, keys,
-    new_origin, orders, passkeys, rings, rotation_events, rotation_lease, stops, tree,
+    alerts, assets, ceremonies, ceremony_signatures, credentials, destruction, generation, jobs,
+    keys, new_origin, orders, passkeys, rings, rotation_events, rotation_lease, stops, tree,
     trust_documents, trust_statements,
 };
 

@@ -24,8 +24,8 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "ceremony_attestations"
         | "ceremony_record"
         | "trust_chain" => Call::ReadPublished,
-        "rings" | "ring" | "ring_usage" | "keys" | "key_usage" | "inventory" | "asset" | "asset_versions" | "policies"
-        | "policy" | "policy_versions" => Call::ReadInventory,
+        "rings" | "ring" | "ring_usage" | "keys" | "key_usage" | "inventory" | "asset"
+        | "asset_versions" | "policies" | "policy" | "policy_versions" => Call::ReadInventory,
         "register_assets" | "set_policy" => Call::ManageInventory,
         "report_rotation" => Call::ReportRotations,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"

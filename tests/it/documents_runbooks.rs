@@ -1,0 +1,249 @@
+//! The pages of deploy/runbooks: each alert has one, and every command in them runs as it is printed. What a reader fills in is filled
+//! in here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use calendar::KeyTypes;
+use calendar::alerts::AlertName;
+use serde_json::Value;
+
+use crate::documents_scripts::{Room, id_of};
+use crate::documents_story::{Section, last_line};
+use crate::support::process::{repository, until};
+
+const PAGES: &str = "deploy/runbooks";
+const KEY_TYPES: &str = "deploy/runbooks/key-types";
+
+/// The index, and the page that others lead to.
+const NOT_OF_ALERTS: [&str; 2] = ["README.md", "emergency.md"];
+
+/// What is done last, because nothing can be done with it afterwards.
+const LAST: [&str; 4] = [
+    "chancery rotation cancel",
+    "chancery asset retire",
+    "chancery trust suspend",
+    "chancery rotation declare",
+];
+
+/// What a rule refuses in the room that the commands are typed in, and in which words: nothing failed there, nothing was promoted, no
+/// message was lost.
+const REFUSED: [(&str, &str); 0] = [];
+
+fn names(directory: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(repository(directory)).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.into_string().expect("a name"));
+    names.filter(|name| name.ends_with(".md")).collect()
+}
+
+#[test]
+fn each_alert_has_its_runbook_and_each_runbook_its_alert() {
+    let rules = fs::read_to_string(repository("deploy/prometheus/chancery.rules.yml"));
+    let rules = rules.expect("the rules");
+    let named = rules.lines().filter_map(|line| {
+        let (_, page) = line.split_once("deploy/runbooks/")?;
+        Some(page.trim_end_matches('\'').to_owned())
+    });
+    let mut named: BTreeSet<String> = named.filter(|page| page.ends_with(".md")).collect();
+    assert!(named.len() > 20, "{named:?}");
+    named.extend(AlertName::ALL.iter().map(|alert| format!("{alert}.md")));
+    named.extend(NOT_OF_ALERTS.map(str::to_owned));
+    assert_eq!(names(PAGES), named);
+}
+
+#[test]
+fn each_key_type_has_its_runbook() {
+    let types = KeyTypes::standard();
+    let types = types.iter().map(|known| format!("{}.md", known.name));
+    assert_eq!(names(KEY_TYPES), types.collect());
+}
+
+/// Commands as they are printed, and whether each stands on a line of its own.
+fn commands() -> BTreeMap<String, bool> {
+    let mut found = BTreeMap::new();
+    let files = |directory: &str| {
+        let directory = PathBuf::from(directory);
+        names(directory.to_str().expect("a path"))
+            .into_iter()
+            .map(move |name| directory.join(name))
+    };
+    for path in files(PAGES).chain(files(KEY_TYPES)) {
+        if path.ends_with("emergency.md") {
+            continue;
+        }
+        let text = fs::read_to_string(repository(path.to_str().expect("a path"))).expect("a page");
+        let (lines, prose): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.starts_with("    "));
+        for line in lines {
+            found.insert(line.trim().to_owned(), true);
+        }
+        for span in prose.join(" ").split('`').skip(1).step_by(2) {
+            if span.starts_with("chancery ") {
+                found.entry(span.to_owned()).or_insert(false);
+            }
+        }
+    }
+    found
+}
+
+fn json(said: &str) -> Value {
+    serde_json::from_str(said).unwrap_or_else(|e| panic!("{e}: {said}"))
+}
+
+#[test]
+fn every_command_of_the_runbooks_runs_as_printed() {
+    let room = Room::new();
+    let kid = room.first_key();
+    room.another_key();
+    let runs = |command: &str| room.as_by("", command, &[]);
+    for (asset, since) in [("partner", "2020-01-01"), ("spare", "2020-01-01")] {
+        runs(&format!(
+            "chancery asset register external/{asset} --key-type api_key --storage wrapped --rotated-at {since}T00:00:00.000Z"
+        ));
+    }
+    runs("chancery rotation schedule api_key --asset external/partner --force");
+    let events = json(&runs(
+        "chancery rotation events --asset external/partner --output json",
+    ));
+    let event = events["events"][0]["id"]
+        .as_str()
+        .expect("an event")
+        .to_owned();
+    let waits = format!("chancery rotation show {event} --output json");
+    until("the rotation waits for a person", || {
+        runs(&format!("chancery rotation execute {event}"));
+        json(&runs(&waits))["waits_for"]
+            .to_string()
+            .contains("person")
+    });
+    let mut alert = String::new();
+    until("the alert fires", || {
+        let alerts = json(&runs(
+            "chancery alert list --name rotation-overdue --output json",
+        ));
+        alert = alerts["alerts"][0]["id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        !alert.is_empty()
+    });
+    let mut first = Section::whole("docs/ceremonies/first-key.md");
+    first.next("chancery trust show");
+    let open = last_line(&room.as_by("adam", &first.next("chancery ceremony new generate"), &[]));
+    let now = room.reader.runs("date -u +%Y-%m-%dT%H:%M:%S.000Z", &[]);
+    let mut commands: Vec<(String, bool)> = commands().into_iter().collect();
+    commands.sort_by_key(|(command, _)| LAST.iter().any(|last| command.starts_with(last)));
+    assert!(commands.len() > 80, "{}", commands.len());
+    let mut wrong = Vec::new();
+    for (command, is_line) in commands {
+        match command.as_str() {
+            "chancery job resume" => drop(runs("chancery job pause --reason drill")),
+            "chancery job resume JOB" => {
+                drop(runs(
+                    "chancery job pause key_rotation_health_check --reason drill",
+                ));
+            }
+            _ => {}
+        }
+        let asset = match command.starts_with("chancery asset retire") {
+            true => "external/spare",
+            false => "external/partner",
+        };
+        let values = [
+            ("RING", "integrity"),
+            ("KID", &kid),
+            ("ID", &open),
+            ("EVENT", &event),
+            ("ALERT", &alert),
+            ("ASSET", asset),
+            ("TYPE", "api_key"),
+            ("JOB", "key_rotation_health_check"),
+            ("STEP", "generate"),
+            ("INSTANT", &now),
+            ("MEMBER", "wanda"),
+            ("MESSAGE", "nt_0"),
+            ("RECEIVER", "operations"),
+            ("NAME", "portal"),
+            ("ROLE", "operator"),
+            ("SAN", "dns:portal.example"),
+            ("TEXT", "drill"),
+            ("KEY", "ada"),
+        ];
+        let said = room.reader.tries(&command, &values);
+        let refused = REFUSED
+            .iter()
+            .find(|(begins, _)| command.starts_with(begins));
+        let fits = match refused {
+            Some((_, words)) => said.code != Some(0) && said.stderr.contains(words),
+            // A command that is only named.
+            None if !is_line && said.code == Some(2) => said.stderr.contains("required arguments"),
+            None => said.code == Some(0),
+        };
+        if !fits {
+            wrong.push(format!("{command}: {said:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    emergency(&room, &kid);
+}
+
+/// The page for the worst day, by those who are there then.
+fn emergency(room: &Room, kid: &str) {
+    let roles = "chancery trust new-roster --roles ada=custodian,security-lead --roles berta=custodian,on-call-manager \
+                 --out roles --url URL --genesis SHA256 --key KEY";
+    let roster = id_of(&room.as_by("ada", roles, &[]));
+    let sign = "chancery trust sign ROSTER --url URL --genesis SHA256 --key KEY";
+    for who in ["berta", "carl"] {
+        room.as_by(who, sign, &[("ROSTER", &roster)]);
+    }
+    let now = room.reader.runs("date -u +%Y-%m-%dT%H:%M:%S.000Z", &[]);
+    let mut page = Section::whole("deploy/runbooks/emergency.md");
+    let is = [("RING", "integrity"), ("TEXT", "drill"), ("ID", "adam")];
+    let runs = |who: &str, command: &str, more: &[(&str, &str)]| {
+        let fixed = [("KID", kid), ("INSTANT", now.as_str())];
+        let other = [("TYPE", "api_key"), ("ASSET", "external/partner")];
+        room.as_by(who, command, &[&is[..], &fixed, &other, more].concat())
+    };
+    runs("ada", &page.next("chancery emergency stop"), &[]);
+    let state = runs("ada", &page.next("chancery emergency state"), &[]);
+    assert!(state.contains("integrity"), "{state}");
+    runs("ada", &page.next("chancery ring show"), &[]);
+    let rotate = page.next("chancery emergency rotate");
+    let ceremony = id_of(&last_line(&runs("adam", &rotate, &[])));
+    let steps = [
+        page.next("chancery ceremony review"),
+        page.next("chancery ceremony approve"),
+        page.next("chancery ceremony execute"),
+        page.next("chancery ceremony accept"),
+    ];
+    let decide = |id: &str| {
+        let is = [("CEREMONY", id)];
+        let [review, approve, execute, accept] = &steps;
+        for who in ["ada", "berta", "carl"] {
+            runs(who, review, &is);
+            runs(who, approve, &is);
+        }
+        runs("", execute, &is);
+        for who in ["ada", "berta"] {
+            runs(who, accept, &is);
+        }
+    };
+    decide(&ceremony);
+    for begins in ["chancery emergency ratify", "chancery emergency resume"] {
+        let command = page.next(begins);
+        decide(&id_of(&last_line(&runs("adam", &command, &[]))));
+    }
+    runs("", &page.next("curl -s"), &[]);
+    runs("", &page.next("chancery audit list"), &[]);
+    runs("", &page.next("chancery rotation declare"), &[]);
+    runs("", &page.next("chancery rotation events"), &[]);
+    let state = runs("", &page.next("chancery emergency state"), &[]);
+    assert!(!state.contains("stopped"), "{state}");
+    runs("", &page.next("chancery log check"), &[]);
+    for begins in ["chancery ceremony transcript", "chancery ceremony verify"] {
+        runs("", &page.next(begins), &[("CEREMONY", &ceremony)]);
+    }
+    page.end();
+}
