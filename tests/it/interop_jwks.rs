@@ -230,7 +230,7 @@ fn out_of_the_key_sets(
     let used = installation
         .chancery(["ring", "usage", RING, "--hours", "2160"])
         .json();
-    let used = used["keys"].as_array().expect("keys").iter();
+    let mut used = used["keys"].as_array().expect("keys").iter();
     let used = used.find(|key| key["kid"] == first).expect("the first key");
     let alone = installation
         .chancery(["key", "usage", first, "--hours", "2160"])

@@ -271,10 +271,11 @@ impl Runner {
     }
 
     /// Rings of which a rotation is open: an engine decides about them. What it asked for is carried out, and nothing is done
-    /// besides (ADR 64).
+    /// besides (ADR 64). One that waits for nothing but the end of a grace decides nothing any more.
     async fn rotating(&self) -> Result<HashSet<String>, Error> {
         let open = self.service.store.open_rotations((SIGNING, 0), MAX_PAGE);
         let open = open.await?.into_iter();
+        let open = open.filter(|row| row.retired_at.is_none());
         let rings = open.filter_map(|row| row.asset.strip_prefix(SIGNING).map(str::to_owned));
         Ok(rings.collect())
     }
