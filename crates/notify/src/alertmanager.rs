@@ -79,7 +79,7 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
     }
     let mut annotations = json!({ "summary": text.subject, "description": description });
     if let (Some(alert), Some(fields)) = (&facts.alert, annotations.as_object_mut()) {
-        fields.insert("runbook".to_owned(), json!(alert.runbook));
+        fields.insert("runbook_url".to_owned(), json!(alert.runbook));
         fields.insert("next".to_owned(), json!(alert.next));
     }
     Some(json!({

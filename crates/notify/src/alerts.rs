@@ -2,8 +2,8 @@
 //! is only said what of it is told, and what of many is told together.
 //!
 //! What is told of an alert is told once: each news of a row has a number. Of alerts that are told together a message comes
-//! when they begin and whenever there are ten times as many on a day, and one when the last of them is over; what a person does
-//! to one of them is told of that one.
+//! when they begin, at most one an hour while more do, unless there are ten times as many or graver ones, and one when the last
+//! is over; what a person does to one of them is told of that one.
 //!
 //! News of rotations (`rotations`) are another thing: that a rotation failed, is late or is an emergency is told as news of that
 //! rotation when it happens. The alert of it tells what becomes of it then, and a silence of the alert holds for both.
@@ -29,7 +29,7 @@ const MOST_ALONE: i64 = 1_000;
 /// Silences that are looked at.
 const MOST_SILENCED: i64 = 10_000;
 
-const DAY_MILLIS: i64 = 86_400_000;
+const HOUR_MILLIS: i64 = 3_600_000;
 
 /// A message that is to be written.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,20 +52,24 @@ fn instant(time: calendar::Time) -> Time {
     Time::from_millis(time.millis())
 }
 
-fn facts(record: &AlertRecord, news: News) -> Facts {
-    let alert = &record.alert;
-    let since = match alert.phase {
+/// Since when it is pending, or when it began to fire.
+fn since(record: &AlertRecord) -> calendar::Time {
+    match record.alert.phase {
         Phase::Pending { since } | Phase::Firing { since, .. } | Phase::Resolved { since, .. } => {
             since
         }
-    };
+    }
+}
+
+fn facts(record: &AlertRecord, news: News) -> Facts {
+    let alert = &record.alert;
     let by = match news {
         News::Acknowledged => alert.acknowledged.as_ref().map(|one| one.by.as_str()),
         News::Silenced => alert.silence.as_ref().map(|one| one.by.as_str()),
         News::Firing | News::Raised | News::Resolved => None,
     };
     let at = match news {
-        News::Firing => instant(since),
+        News::Firing => instant(since(record)),
         _ => record.changed_at,
     };
     let until = alert.silence.as_ref().map(|silence| instant(silence.until));
@@ -130,7 +134,12 @@ pub fn told(untold: &[AlertRecord], crowds: &[AlertCrowd], now: Time) -> Vec<Tol
         }
         told.push(Told {
             kind: kind(news),
-            dedup: format!("alert/{}/{}", record.id, record.news_number),
+            dedup: format!(
+                "alert/{}/{}/{}",
+                record.id,
+                since(record).millis(),
+                record.news_number
+            ),
             facts: facts(record, news),
         });
     }
@@ -138,7 +147,7 @@ pub fn told(untold: &[AlertRecord], crowds: &[AlertCrowd], now: Time) -> Vec<Tol
         let crowd = crowds.iter().find(|crowd| crowd.name == name);
         let named = records.iter().take(NAMED);
         let named: Vec<String> = named.map(|record| shown(&record.alert.subject)).collect();
-        let day = now.millis().div_euclid(DAY_MILLIS);
+        let hour = now.millis().div_euclid(HOUR_MILLIS);
         match (word == EventKind::AlertFiring.name(), crowd) {
             (true, Some(crowd)) => {
                 let count = usize::try_from(crowd.count).unwrap_or(usize::MAX);
@@ -147,7 +156,7 @@ pub fn told(untold: &[AlertRecord], crowds: &[AlertCrowd], now: Time) -> Vec<Tol
                 let facts = together(name, severity, (named, count), (News::Firing, crowd.since));
                 told.push(Told {
                     kind: EventKind::AlertFiring,
-                    dedup: format!("alerts/{name}/firing/{day}/{power}"),
+                    dedup: format!("alerts/{name}/{severity}/{hour}/{power}"),
                     facts,
                 });
             }
@@ -179,7 +188,7 @@ pub async fn conditions(store: &Store, now: Time) -> Result<Vec<Near>, Error> {
     let told = alone
         .filter(|record| !record.alert.name.is_told_as_news() && !record.alert.is_silenced(at));
     let mut found: Vec<Near> = told.map(|record| near(&record)).collect();
-    let crowds = store.alerts_together().await?.into_iter();
+    let crowds = store.alerts_together(now).await?.into_iter();
     let crowds = crowds.filter(|crowd| !crowd.name.is_told_as_news());
     found.extend(crowds.map(|crowd| {
         let severity = crowd.name.severity(crowd.level);
@@ -221,9 +230,20 @@ fn condition(key: String, subject: String, since: Time, facts: Facts) -> Near {
     }
 }
 
-/// Rotations whose news are not told again and again at this instant, because the alert of them is silenced.
-pub async fn silenced_rotations(store: &Store, now: Time) -> Result<HashSet<String>, Error> {
+/// Which news of which rotations are not told again and again at this instant, because the alert of them is silenced.
+pub async fn silenced_rotations(
+    store: &Store,
+    now: Time,
+) -> Result<HashSet<(EventKind, String)>, Error> {
     let silenced = store.silenced_alerts(now, MOST_SILENCED).await?.into_iter();
-    let of_rotations = silenced.filter(|record| record.alert.name.is_told_as_news());
-    Ok(of_rotations.map(|record| record.alert.subject).collect())
+    let of_rotations = silenced.filter_map(|record| {
+        let kind = match record.alert.name {
+            AlertName::RotationFailed => EventKind::RotationFailed,
+            AlertName::RotationDelayed => EventKind::RotationLate,
+            AlertName::EmergencyStarted => EventKind::EmergencyDeclared,
+            _ => return None,
+        };
+        Some((kind, record.alert.subject))
+    });
+    Ok(of_rotations.collect())
 }

@@ -196,7 +196,7 @@ impl Announcer {
             return Ok(false);
         }
         let crowds = match untold.iter().any(|record| record.alert.together) {
-            true => store.alerts_together().await?,
+            true => store.alerts_together(now).await?,
             false => Vec::new(),
         };
         let roster = (self.context.roster)();
@@ -457,7 +457,7 @@ impl Announcer {
             return Ok(());
         }
         let silenced = alerts::silenced_rotations(&self.context.store, now).await?;
-        near.retain(|near| !(near.kind.is_of_a_rotation() && silenced.contains(&near.subject)));
+        near.retain(|near| !silenced.contains(&(near.kind, near.subject.clone())));
         near.extend(alerts::conditions(&self.context.store, now).await?);
         for name in told {
             let most = MOST_NEAR as i64 * 2;

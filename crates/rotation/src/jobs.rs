@@ -238,9 +238,10 @@ impl Scheduler {
         let rotated = self.rotate().await;
         let key_store = self.key_store.as_ref();
         let watched = watch.round(&self.engine, key_store, work::is_paused).await;
+        let told = self.tell().await;
         rotated?;
-        watched?;
-        self.tell().await
+        told?;
+        watched.map(drop)
     }
 
     async fn rotate(&self) -> Result<(), Error> {

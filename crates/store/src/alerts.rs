@@ -37,7 +37,7 @@ statements! {
             together = $15, news = $16, news_number = $17, changed_at = $18, version = version + 1
         WHERE id = $1 AND name = $2 AND subject = $3 AND version = $19";
     /// Only one that never fired.
-    DROP_ALERT = "DELETE FROM alert WHERE id = $1 AND version = $2 AND phase = 'pending'";
+    DROP_ALERT = "DELETE FROM alert WHERE id = $1 AND version = $2 AND phase = 'pending' AND news_number = 0";
     ALERT = concat!("SELECT ", alert_columns!(), " FROM alert WHERE id = $1");
     OPEN_ALERTS = concat!("SELECT ", alert_columns!(), " FROM alert
         WHERE resolved_at IS NULL AND id > $1 ORDER BY id LIMIT $2");
@@ -51,9 +51,9 @@ statements! {
     TELL_ALERT = "UPDATE alert SET news = NULL WHERE id = $1 AND news_number = $2";
     ALERTS_ALONE = concat!("SELECT ", alert_columns!(), " FROM alert
         WHERE phase = 'firing' AND together = 0 ORDER BY name, id LIMIT $1");
-    /// Of what fires, which is bounded for each rule.
+    /// Of what fires and is not silenced, which is bounded for each rule.
     ALERTS_TOGETHER = "SELECT name, COUNT(*), MIN(since), MAX(level), MIN(subject) FROM alert
-        WHERE phase = 'firing' AND together = 1 GROUP BY name";
+        WHERE phase = 'firing' AND together = 1 AND (silenced_until IS NULL OR silenced_until <= $1) GROUP BY name";
     SILENCED_ALERTS = concat!("SELECT ", alert_columns!(), " FROM alert
         WHERE silenced_until IS NOT NULL AND silenced_until > $1 LIMIT $2");
     OLD_ALERTS = "SELECT id FROM alert WHERE resolved_at IS NOT NULL AND resolved_at < $1 ORDER BY resolved_at, id LIMIT $2";
@@ -346,9 +346,9 @@ impl Store {
         on!(self, engine => reads::all(engine, ALERTS_ALONE, &values))
     }
 
-    /// Those that fire and are told together, by their rules.
-    pub async fn alerts_together(&self) -> Result<Vec<AlertCrowd>, Error> {
-        on!(self, engine => reads::all(engine, ALERTS_TOGETHER, &[]))
+    /// Those that fire, are not silenced at this instant and are told together, by their rules.
+    pub async fn alerts_together(&self, now: Time) -> Result<Vec<AlertCrowd>, Error> {
+        on!(self, engine => reads::all(engine, ALERTS_TOGETHER, &[Value::Int(now.millis())]))
     }
 
     /// Those that are silenced at this instant.

@@ -120,7 +120,7 @@ pub struct Alert {
 pub enum Step {
     /// It is as it was.
     Stays,
-    /// It never fired, and its condition is over.
+    /// Its condition is over before it fired.
     Goes,
     /// It is so from now on.
     Becomes(Alert, Option<News>),
@@ -372,11 +372,12 @@ fn goes_on(was: Alert, seen: Option<&Condition>, now: Time) -> Step {
             if !raised {
                 return Step::Becomes(alert, news);
             }
-            // Whoever looked after the lesser one did not look after this.
+            // Whoever looked after the lesser one, or silenced it, did not know of this.
             let alert = Alert {
                 level: condition.level,
                 detail: condition.detail.clone(),
                 acknowledged: None,
+                silence: None,
                 ..alert
             };
             told(alert, Some(News::Raised), now)

@@ -129,10 +129,9 @@ fn overdue(asset: &str, policy: &Policy, since: Time, now: Time) -> Option<Condi
         return None;
     }
     let interval = policy.interval();
-    let percent = (now.since(since).as_seconds().saturating_mul(100))
-        .checked_div(interval.as_seconds())
-        .unwrap_or(0);
-    let over = OLD_PERCENT.iter().rev().find(|over| percent > **over)?;
+    let age = now.since(since).as_seconds().saturating_mul(100);
+    let is_over = |percent: u64| age > interval.as_seconds().saturating_mul(percent);
+    let over = OLD_PERCENT.iter().rev().find(|over| is_over(**over))?;
     let level = if *over == OLD_PERCENT[0] { 1 } else { 2 };
     let detail =
         format!("its version in use is of {since}, over {over} % of its interval of {interval}");

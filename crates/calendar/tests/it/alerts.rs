@@ -110,8 +110,10 @@ fn an_age_is_told_above_125_and_150_per_cent() {
     };
     let percent = |percent: u64| Span::seconds(30 * 864 * percent);
     assert_eq!([level(percent(100)), level(percent(125))], [0, 0]);
-    assert_eq!([level(percent(126)), level(percent(150))], [1, 1]);
-    assert_eq!([level(percent(151)), level(percent(900))], [2, 2]);
+    let second = Span::seconds(1);
+    let just = |over: u64| level(percent(over).plus(second));
+    assert_eq!([just(125), level(percent(150))], [1, 1]);
+    assert_eq!([just(150), level(percent(900))], [2, 2]);
 }
 
 #[test]
@@ -182,7 +184,6 @@ fn nobody_looks_after_what_is_over_meanwhile() {
 #[test]
 fn a_silence_tells_nothing_and_at_its_end_what_still_fires() {
     let one = condition(AlertName::RotationOverdue, "a", 1);
-    let graver = condition(AlertName::RotationOverdue, "a", 2);
     let until = now() + Span::hours(4);
     let mut watched = Watched::new();
     watched.sees(Some(&one), now());
@@ -190,8 +191,8 @@ fn a_silence_tells_nothing_and_at_its_end_what_still_fires() {
         watched.alert().silence("olga", until, now()).unwrap(),
         now(),
     );
-    assert_eq!(watched.sees(Some(&graver), now() + Span::hours(1)), None);
-    assert_eq!(watched.sees(Some(&graver), until), Some(News::Firing));
+    assert_eq!(watched.sees(Some(&one), now() + Span::hours(1)), None);
+    assert_eq!(watched.sees(Some(&one), until), Some(News::Firing));
     assert_eq!(watched.alert().silence, None);
     assert_eq!(watched.news(), [News::Firing, News::Silenced, News::Firing]);
     // One that is looked after is not told again, and one that ended meanwhile neither.
@@ -220,6 +221,21 @@ fn a_silence_tells_nothing_and_at_its_end_what_still_fires() {
     for wrong in [now(), now() + days(31)] {
         assert!(early.alert().silence("olga", wrong, now()).is_err());
     }
+}
+
+#[test]
+fn threat_a_silence_of_a_warning_hides_the_critical() {
+    let mut watched = Watched::new();
+    let name = AlertName::Expiry;
+    watched.sees(Some(&condition(name, "a", 1)), now());
+    let silenced = watched.alert().silence("olga", now() + days(30), now());
+    watched.does(silenced.unwrap(), now());
+    let later = now() + days(23);
+    assert_eq!(
+        watched.sees(Some(&condition(name, "a", 2)), later),
+        Some(News::Raised)
+    );
+    assert_eq!(watched.alert().silence, None);
 }
 
 #[test]

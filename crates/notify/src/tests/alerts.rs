@@ -294,7 +294,7 @@ async fn an_alertmanager_is_told_each_minute_while_an_alert_fires_and_not_while_
     assert_eq!(told[0][0]["labels"]["alertname"], "ChanceryExpiry");
     assert_eq!(told[0][0]["labels"]["subject"], "external/a00001");
     assert_eq!(
-        told[0][0]["annotations"]["runbook"],
+        told[0][0]["annotations"]["runbook_url"],
         "deploy/runbooks/expiry.md"
     );
     // Acknowledged it fires on; graver it is another one by its labels, and the lesser one is over.
@@ -379,4 +379,36 @@ async fn what_is_told_as_news_of_a_rotation_is_not_told_again_as_an_alert() {
     world.put(&[failed]).await;
     notifier.round().await.unwrap();
     assert!(endpoint.seen().is_empty());
+}
+
+#[tokio::test]
+async fn threat_a_silence_of_one_alert_of_a_rotation_hides_another_one() {
+    let world = World::new().await;
+    let until = world.instant() + calendar::Span::hours(1);
+    let mut delayed = world.alert(AlertName::RotationDelayed, 1);
+    delayed.alert.subject = "kr_1".to_owned();
+    delayed.alert.silence = Some(Silence {
+        by: "olga".to_owned(),
+        until,
+    });
+    world.put(&[delayed]).await;
+    let silenced = crate::alerts::silenced_rotations(&world.place.store, world.now());
+    let expected = (crate::EventKind::RotationLate, "kr_1".to_owned());
+    assert_eq!(silenced.await.unwrap(), [expected].into());
+}
+
+#[tokio::test]
+async fn an_alert_that_fires_again_is_told_again() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let mut notifier = world.replica("one", &webhook(&endpoint.address));
+    for _ in 0..2 {
+        // As one whose row was forgotten meanwhile.
+        let record = world.alert(AlertName::KeyStoreUnavailable, 1);
+        world.put(&[record]).await;
+        notifier.round().await.unwrap();
+        world.place.raw("DELETE FROM alert").await.unwrap();
+        world.pass(HOUR);
+    }
+    assert_eq!(kinds(&endpoint), ["alert.firing", "alert.firing"]);
 }

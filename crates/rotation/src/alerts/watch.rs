@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use calendar::alerts::machine::AGAIN;
+use calendar::alerts::machine::{AGAIN, Alert, Phase};
 use calendar::alerts::rules::{self, KeyStoreFacts};
 use calendar::alerts::storm::{Observed, Write, look};
 use calendar::alerts::{AlertName, Scope};
@@ -170,9 +170,20 @@ impl Engine {
             }
             Write::Drop { name, subject } => {
                 let was = records.get(&alert_id(name, &subject))?;
-                Some(AlertWrite::Drop {
-                    id: was.id.clone(),
-                    version: was.version,
+                Some(match (was.news_number, was.alert.phase) {
+                    // It fired before, and is what it was then: over, with its silence, and not new when it fires again.
+                    (1.., Phase::Pending { since }) => {
+                        let phase = Phase::Resolved { since, at: now };
+                        let alert = Alert {
+                            phase,
+                            ..was.alert.clone()
+                        };
+                        AlertWrite::Put(with(was, alert, None, now))
+                    }
+                    _ => AlertWrite::Drop {
+                        id: was.id.clone(),
+                        version: was.version,
+                    },
                 })
             }
         });
@@ -216,7 +227,7 @@ impl Engine {
             let full = page.len() as i64 == MAX_PAGE;
             if let Some(last) = page.last() {
                 let at = match last.alert.phase {
-                    calendar::alerts::machine::Phase::Resolved { at, .. } => at.millis(),
+                    Phase::Resolved { at, .. } => at.millis(),
                     _ => now.millis(),
                 };
                 place = (at, last.id.clone());

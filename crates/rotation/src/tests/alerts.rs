@@ -288,6 +288,26 @@ pub async fn a_ring_that_cannot_sign_is_told_after_two_minutes(place: Place) {
     }
     let told = |state| Some((state, "the token is gone".to_owned()));
     assert_eq!(states, [told("pending"), told("pending"), told("firing")]);
+    let id = alert_id(AlertName::KeyStoreUnavailable, "records");
+    assert_eq!(news(&world, &id).await, (Some(News::Firing), 1));
+    // It signs again, and fails once: that is nothing new, and what is told when it fires again is not what was told before.
+    let well: crate::alerts::KeyStoreView = std::sync::Arc::new(KeyStoreFacts::default);
+    let mut state = async |view: &crate::alerts::KeyStoreView, minutes: u64| {
+        world.wait(Span::minutes(minutes));
+        watch
+            .round(&engine, Some(view), never)
+            .await
+            .unwrap()
+            .unwrap();
+        engine.alert(&id).await.unwrap().state
+    };
+    assert_eq!(state(&well, 1).await, "firing");
+    assert_eq!(state(&well, 10).await, "resolved");
+    assert_eq!(state(&view, 1).await, "pending");
+    assert_eq!(state(&well, 1).await, "resolved");
+    assert_eq!(state(&view, 1).await, "pending");
+    assert_eq!(state(&view, 2).await, "firing");
+    assert_eq!(news(&world, &id).await, (Some(News::Firing), 3));
     // A replica without a token decides nothing about it.
     world.wait(Span::days(1));
     let mut other = Watch::default();
@@ -317,7 +337,11 @@ async fn a_storm_of_ten_thousand_conditions_is_kept_once_and_told_together() {
     assert_eq!(again.written, 0);
     let alone = world.store.alerts_alone(1_000).await.unwrap();
     assert_eq!(alone.len(), MOST_ALONE);
-    let crowds = world.store.alerts_together().await.unwrap();
+    let crowds = world
+        .store
+        .alerts_together(crate::times::to_row(world.now()))
+        .await
+        .unwrap();
     assert_eq!(
         crowds[0].count,
         u64::try_from(MOST_OPEN - MOST_ALONE).unwrap()

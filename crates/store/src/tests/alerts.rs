@@ -173,7 +173,7 @@ pub async fn news_of_an_alert_wait_until_they_are_told(place: Place) {
     assert_eq!(left, [(id(2), Some(News::Raised))]);
     let alone = place.store.alerts_alone(10).await.unwrap();
     assert_eq!(alone.len(), 2);
-    let together = place.store.alerts_together().await.unwrap();
+    let together = place.store.alerts_together(at(0)).await.unwrap();
     let expected = AlertCrowd {
         name: AlertName::RotationOverdue,
         count: 2,
