@@ -104,6 +104,7 @@ async fn serve(
     // From here on a hang-up does not end the process.
     let hangup = Hangup::new();
     let metrics = telemetry::record_metrics().context("cannot set up metrics")?;
+    base::names::begin_at_zero();
     let env = world.env.clone();
 
     let database = config

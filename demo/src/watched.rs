@@ -153,7 +153,10 @@ impl Prometheus {
             }
             let legend = text(&target["legendFormat"]);
             for found in self.range(&expression)?.as_array().into_iter().flatten() {
-                series.push(self.series(&legend, found));
+                let found = self.series(&legend, found);
+                if !found.points.is_empty() {
+                    series.push(found);
+                }
             }
         }
         Ok(Panel {

@@ -13,7 +13,9 @@ mod signing;
 
 use std::fmt::Write as _;
 
-use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics::{
+    Label as SeriesLabel, counter, describe_counter, describe_gauge, describe_histogram,
+};
 
 pub use self::http::*;
 pub use self::log::*;
@@ -141,6 +143,40 @@ pub fn describe() {
     }
 }
 
+/// Lets the counters of the service whose labels are known beforehand begin at zero: of a series that begins at one, nobody sees
+/// that it rose.
+pub fn begin_at_zero() {
+    let of_executor = [EXECUTOR_CEREMONIES, EXECUTOR_ROUNDS];
+    for metric in all().filter(|metric| !of_executor.contains(&metric.name)) {
+        if metric.kind == Kind::Counter {
+            for labels in known_labels(metric.labels) {
+                counter!(metric.name, labels).increment(0);
+            }
+        }
+    }
+}
+
+/// Every combination of labels; none where one of them is not known beforehand.
+fn known_labels(labels: &[Label]) -> Vec<Vec<SeriesLabel>> {
+    let mut all = vec![Vec::new()];
+    for label in labels {
+        let Values::Of(words) = label.values else {
+            return Vec::new();
+        };
+        all = all
+            .iter()
+            .flat_map(|known: &Vec<SeriesLabel>| {
+                words.iter().map(move |word| {
+                    let mut more = known.clone();
+                    more.push(SeriesLabel::from_static_parts(label.name, word));
+                    more
+                })
+            })
+            .collect();
+    }
+    all
+}
+
 /// docs/METRICS.md.
 pub fn document() -> String {
     let mut text = HEAD.to_owned();
@@ -218,6 +254,15 @@ mod tests {
             kept == text,
             "docs/METRICS.md differs from the table; review the difference with UPDATE_GOLDEN=1 and git diff"
         );
+    }
+
+    #[test]
+    fn counters_begin_with_every_combination_of_known_labels() {
+        let count = |name: &str| known_labels(metric(name).unwrap().labels).len();
+        assert_eq!(count(PASSKEYS_CLONED), 1);
+        assert_eq!(count(JOB_RUNS), JOB_NAMES.len() * 2);
+        assert_eq!(count(ROTATION_FAILURES), ROTATION_STEPS.len() * 2);
+        assert_eq!(count(SIGNATURES), 0);
     }
 
     #[test]

@@ -245,6 +245,10 @@ struct Asking {
 impl Asking {
     async fn run(&mut self) {
         let mut published = self.shared.published.clone();
+        for why in names::WITNESS_REASONS {
+            let labels = [("witness", self.name.clone()), ("why", why.to_owned())];
+            metrics::counter!(names::WITNESS_FAILURES, &labels).increment(0);
+        }
         // Before anything new is signed: what was seen of this log before.
         self.ask(None).await;
         self.find(Finding::asked);

@@ -19,7 +19,7 @@ pub use cbom::{Bom, BomVersion, cbom};
 pub use document::{AssetDocument, StateWord};
 pub use export::{AssetsFile, documents};
 pub use import::{ImportReport, ImportRow, RowVerdict, Verdict, read_csv, read_json, rows_of};
-pub use list::{AssetList, AssetView, Filter, PAGE_MAX, due_by};
+pub use list::{AssetList, AssetView, Filter, PAGE_MAX};
 pub use oldest::Rotated;
 pub use service::{AssetChange, InventoryService, Reported};
 pub use sheet::{MOST_ASSETS, MOST_BYTES, sheet};

@@ -28,9 +28,6 @@ pub use ended::Shares;
 /// Between two readings lies so many times the time that one takes.
 const REST: u32 = 100;
 
-/// Rows that are read together.
-const TOGETHER: i64 = 1_000;
-
 /// What was read, and when.
 #[derive(Default)]
 pub struct Measured {
@@ -96,20 +93,11 @@ impl Measured {
 
 async fn read_assets(engine: &Engine, policies: &Policies, now: Time) -> Result<Assets, Error> {
     let mut assets = Assets::new(engine.key_types());
-    let mut after = String::new();
-    loop {
-        let store = engine.store();
-        let page = store.assets_in_use_after(None, &after, TOGETHER).await?;
-        assets.unreadable += page.rows.unreadable.len();
-        for row in &page.rows.read {
-            let label = engine.key_types().of(row.key_type.as_str());
-            assets.add(label, row, policies.get(&row.key_type), to_row(now));
-        }
-        match page.next {
-            Some(next) => after = next,
-            None => return Ok(assets),
-        }
+    for asset in engine.parts().inventory.assets().await? {
+        let label = engine.key_types().of(asset.key_type.as_str());
+        assets.add(label, &asset, policies.get(&asset.key_type), now);
     }
+    Ok(assets)
 }
 
 #[expect(

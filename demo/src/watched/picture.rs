@@ -141,7 +141,7 @@ fn one(panel: &Panel, last: f64) -> String {
         let row = u8::try_from(index / 2).unwrap_or(0);
         let y = top + height + 26.0 + 13.0 * f64::from(row);
         let now = series.points.last().map_or(0.0, |point| point.1);
-        let name: String = series.name.chars().take(24).collect();
+        let name: String = series.name.chars().take(20).collect();
         let _ = write!(
             text,
             "<rect x=\"{x:.0}\" y=\"{:.0}\" width=\"9\" height=\"3\" fill=\"{colour}\"/>\

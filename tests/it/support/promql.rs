@@ -35,6 +35,8 @@ pub struct Expression {
     selectors: Vec<Selector>,
     /// Labels by which series are grouped or matched.
     grouped: BTreeSet<String>,
+    /// Of them those that a result has, where it is grouped by some.
+    by: BTreeSet<String>,
 }
 
 /// Series that rules record, with their labels.
@@ -117,8 +119,12 @@ impl Expression {
                     if GROUPINGS.contains(&word) && reader.peek() == Some('(') {
                         reader.past('(')?;
                         let labels = reader.past(')')?.split(',').map(str::trim);
-                        let labels = labels.filter(|label| !label.is_empty());
-                        found.grouped.extend(labels.map(str::to_owned));
+                        for label in labels.filter(|label| !label.is_empty()) {
+                            found.grouped.insert(label.to_owned());
+                            if word == "by" {
+                                found.by.insert(label.to_owned());
+                            }
+                        }
                     } else if reader.peek() != Some('(')
                         && !AGGREGATIONS.contains(&word)
                         && !OPERATORS.contains(&word)
@@ -174,8 +180,8 @@ impl Expression {
 
     /// The labels that its series may have.
     pub fn labels(&self, recorded: &Recorded) -> BTreeSet<String> {
-        if !self.grouped.is_empty() {
-            return self.grouped.clone();
+        if !self.by.is_empty() {
+            return self.by.clone();
         }
         let known = self.selectors.iter();
         let known = known.filter_map(|selector| labels_of(&selector.name, recorded));

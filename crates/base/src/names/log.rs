@@ -5,6 +5,16 @@ use super::Values::{Named, Of};
 /// Upper bounds in leaves.
 pub const LEAVES_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1_000.0];
 
+/// Why a witness did not cosign.
+pub const WITNESS_REASONS: [&str; 6] = [
+    "unreachable",
+    "answer",
+    "cosignature",
+    "ahead",
+    "inconsistent",
+    "own",
+];
+
 const WITNESS: super::Values = Named("a witness, as the policy calls it");
 
 super::table! {
@@ -25,7 +35,7 @@ super::table! {
         "1 while the kept leaves are all that no published checkpoint covers, else 0.";
     Counter COSIGNATURES = "chancery_log_cosignatures_total" { witness: WITNESS } "Cosignatures recorded.";
     Counter WITNESS_FAILURES = "chancery_log_witness_failures_total"
-        { witness: WITNESS, why: Of(&["unreachable", "answer", "cosignature", "ahead", "inconsistent", "own"]) }
+        { witness: WITNESS, why: Of(&WITNESS_REASONS) }
         "Times that a witness did not cosign.";
     Gauge WITNESS_LAG = "chancery_log_witness_lag_leaves" { witness: WITNESS }
         "Leaves of the newest checkpoint not yet cosigned by the witness.";

@@ -41,7 +41,7 @@ super::table! {
     Counter ARCHIVE_READS = "chancery_archive_reads_total" { answer: Of(&["loaded", "refused", "unknown", "failed"]) }
         "Keys read from the database because somebody asked for them.";
     Gauge KEYS_REFUSED = "chancery_keys_refused" {} "Keys in the database that were refused.";
-    Gauge ROWS_UNREADABLE = "chancery_rows_unreadable" { table: Of(&["signing_key", "ring", "credential", "inventory"]) }
+    Gauge ROWS_UNREADABLE = "chancery_rows_unreadable" { table: Of(&["signing_key", "ring", "credential"]) }
         "Rows of the database that are unreadable and left out.";
     Gauge SNAPSHOT_VERSION = "chancery_snapshot_version" {} "Database version of the read model.";
     Gauge SNAPSHOT_AGE_SECONDS = "chancery_snapshot_age_seconds" {} "Time since the database last confirmed the read model.";

@@ -2,7 +2,7 @@
 
 use calendar::facts::{AssetFacts, VersionFacts};
 use calendar::words::VersionState;
-use calendar::{AssetName, Policy, Word};
+use calendar::{AssetName, Word};
 use serde::Serialize;
 use store::{AssetState, InventoryRow};
 use trust::Time;
@@ -119,14 +119,10 @@ fn owner_of(row: &InventoryRow, policies: &CurrentPolicies) -> Option<Word> {
 
 /// When the next version has to be in use, by the policy; none of what is out of use or was never used.
 pub fn due_at(row: &InventoryRow, policies: &CurrentPolicies) -> Option<Time> {
-    due_by(row, policies.policies.get(&row.key_type)?)
-}
-
-/// The same by the policy of its key type.
-pub fn due_by(row: &InventoryRow, policy: &Policy) -> Option<Time> {
     if row.state != AssetState::Active {
         return None;
     }
+    let policy = policies.policies.get(&row.key_type)?;
     let since = calendar_time(row.rotated_at?);
     let facts = AssetFacts {
         name: row.asset.clone(),

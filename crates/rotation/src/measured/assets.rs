@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 
 use base::names;
-use calendar::Policy;
-use metrics::{SharedString, gauge};
-use store::{AssetState, InventoryRow};
-use trust::Time;
+use calendar::plan::due_at;
+use calendar::{AssetFacts, Policy, Time};
+use metrics::{SharedString, counter, gauge};
 
-use crate::inventory::due_by;
 use crate::key_type_labels::KeyTypeLabels;
-use crate::times::from_row;
 
 /// Shares of the interval in percent, as [`names::OLDER_THAN`] has them.
 const PERCENT: [u64; 2] = [125, 150];
@@ -18,8 +15,6 @@ const PERCENT: [u64; 2] = [125, 150];
 /// Of all key types.
 pub struct Assets {
     types: BTreeMap<SharedString, OfType>,
-    /// Rows that cannot be read.
-    pub unreadable: usize,
 }
 
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -30,7 +25,7 @@ struct OfType {
     expiring: [u64; 3],
     expired: u64,
     older: [u64; 2],
-    /// In milliseconds.
+    /// In seconds, as is the lag.
     oldest: Option<u64>,
     lag: u64,
 }
@@ -41,7 +36,6 @@ impl Assets {
         let types = labels.all().into_iter();
         Self {
             types: types.map(|label| (label, OfType::default())).collect(),
-            unreadable: 0,
         }
     }
 
@@ -49,40 +43,40 @@ impl Assets {
     pub fn add(
         &mut self,
         label: SharedString,
-        row: &InventoryRow,
+        asset: &AssetFacts,
         policy: Option<&Policy>,
         now: Time,
     ) {
         let of = self.types.entry(label).or_default();
         of.assets += 1;
-        let due = policy.and_then(|policy| due_by(row, policy));
-        match due {
+        let primary = asset.primary().ok();
+        let due = policy.and_then(|policy| due_at(asset, policy));
+        match due.filter(|_| primary.is_some()) {
             None => of.unplanned += 1,
             Some(due) if due <= now => {
                 of.overdue += 1;
-                of.lag = of.lag.max(millis_since(now, due));
+                of.lag = of.lag.max(now.since(due).as_seconds());
             }
             Some(_) => {}
         }
-        let Some(since) = row.rotated_at.filter(|_| row.state == AssetState::Active) else {
+        let Some((version, since)) = primary else {
             return;
         };
-        let age = millis_since(now, since);
+        let age = now.since(since).as_seconds();
         of.oldest = Some(of.oldest.map_or(age, |oldest| oldest.max(age)));
-        if let Some(end) = row.expires_at {
+        if let Some(end) = version.expires_at {
             of.expired += u64::from(end <= now);
         }
         let Some(policy) = policy else { return };
-        let interval = policy.interval().as_seconds().saturating_mul(1_000);
+        let interval = policy.interval().as_seconds();
         for (count, percent) in of.older.iter_mut().zip(PERCENT) {
             let bound = u128::from(interval) * u128::from(percent);
             *count += u64::from(interval > 0 && u128::from(age) * 100 > bound);
         }
-        if let Some(end) = row.expires_at {
-            let (end, since) = (from_row(end), from_row(since));
+        if let Some(end) = version.expires_at {
             let warnings = policy.expiry_alerts(end, end.since(since));
             for (count, at) in of.expiring.iter_mut().zip(warnings) {
-                *count += u64::from(at <= from_row(now));
+                *count += u64::from(at <= now);
             }
         }
     }
@@ -93,15 +87,19 @@ impl Assets {
         reason = "gauges are f64; nothing here comes near 2^53"
     )]
     pub fn tell(&self) {
-        gauge!(names::ROWS_UNREADABLE, "table" => "inventory").set(self.unreadable as f64);
         for (label, of) in &self.types {
             let set = |name, value: f64| gauge!(name, "key_type" => label.clone()).set(value);
+            for state in names::END_STATES {
+                let labels = [("key_type", label.clone()), ("state", state.into())];
+                // Of a series that begins at one, nobody sees that it rose.
+                counter!(names::ROTATIONS_ENDED, &labels).increment(0);
+            }
             set(names::ASSETS, of.assets as f64);
             set(names::ASSETS_OVERDUE, of.overdue as f64);
             set(names::ASSETS_UNPLANNED, of.unplanned as f64);
             set(names::ASSETS_EXPIRED, of.expired as f64);
-            set(names::ROTATION_LAG, of.lag as f64 / 1_000.0);
-            let oldest = of.oldest.map_or(f64::NAN, |age| age as f64 / 1_000.0);
+            set(names::ROTATION_LAG, of.lag as f64);
+            let oldest = of.oldest.map_or(f64::NAN, |age| age as f64);
             set(names::ASSET_OLDEST_AGE, oldest);
             for (count, warning) in of.expiring.iter().zip(names::EXPIRY_WARNINGS) {
                 gauge!(
@@ -118,63 +116,60 @@ impl Assets {
     }
 }
 
-fn millis_since(now: Time, then: Time) -> u64 {
-    u64::try_from(now.millis().saturating_sub(then.millis())).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use calendar::key_type::Storage;
+    use calendar::facts::VersionFacts;
     use calendar::policy::Caches;
+    use calendar::words::VersionState;
     use calendar::{KeyTypes, Policies};
 
     use super::*;
 
     const DAY: i64 = 86_400_000;
 
+    /// `api_signature` rotates each 90 days.
+    const KEY_TYPE: &str = "api_signature";
+
     fn day(day: i64) -> Time {
         Time::from_millis(day * DAY)
     }
 
-    /// Rotated on day 0; `signing` rotates each 90 days.
-    fn row(state: AssetState, ends: Option<i64>) -> InventoryRow {
-        InventoryRow {
-            asset: "external/one".parse().unwrap(),
-            key_type: "api_signature".parse().unwrap(),
+    fn asset(state: VersionState, ends: Option<i64>) -> AssetFacts {
+        AssetFacts {
+            name: "external/one".parse().unwrap(),
+            key_type: KEY_TYPE.parse().unwrap(),
             owner: None,
-            state,
-            storage: Storage::Wrapped,
-            algorithm: None,
-            version: 1,
-            created_at: day(0),
-            rotated_at: Some(day(0)),
-            expires_at: ends.map(day),
-            purpose: String::new(),
-            labels: BTreeMap::new(),
-            changed_at: None,
+            versions: vec![VersionFacts {
+                number: 1,
+                created_at: day(0),
+                expires_at: ends.map(day),
+                state,
+            }],
+            usage: None,
+            request: None,
+            events: Vec::new(),
+            held: false,
         }
     }
 
-    fn counted(rows: &[InventoryRow], now: Time) -> OfType {
-        let types = KeyTypes::standard();
-        let caches = Caches::default();
-        let policies = Policies::standard(&types, caches, calendar::Time::from_millis(0)).unwrap();
+    /// In use since day 0.
+    fn used(ends: Option<i64>) -> AssetFacts {
+        asset(VersionState::Primary { since: day(0) }, ends)
+    }
+
+    fn counted(asset: &AssetFacts, now: Time) -> OfType {
+        let (types, caches) = (KeyTypes::standard(), Caches::default());
+        let policies = Policies::standard(&types, caches, day(0)).unwrap();
         let mut assets = Assets::new(&KeyTypeLabels::default());
-        for row in rows {
-            let policy = policies.get(&row.key_type);
-            assets.add("api_signature".into(), row, policy, now);
-        }
-        assets.types[&SharedString::from("api_signature")].clone()
+        assets.add(KEY_TYPE.into(), asset, policies.get(&asset.key_type), now);
+        assets.types[&SharedString::from(KEY_TYPE)].clone()
     }
 
     #[test]
     fn an_asset_ages_past_its_date_and_past_its_limits() {
-        let active = [row(AssetState::Active, None)];
         let at = |now| {
-            let of = counted(&active, day(now));
-            (of.overdue, of.lag / 86_400_000, of.older)
+            let of = counted(&used(None), day(now));
+            (of.overdue, of.lag / 86_400, of.older)
         };
         assert_eq!(at(89), (0, 0, [0, 0]));
         assert_eq!(at(90), (1, 0, [0, 0]));
@@ -186,9 +181,8 @@ mod tests {
 
     #[test]
     fn an_expiry_is_warned_of_three_times() {
-        let ends = [row(AssetState::Active, Some(100))];
         let at = |now| {
-            let of = counted(&ends, day(now));
+            let of = counted(&used(Some(100)), day(now));
             (of.expiring, of.expired)
         };
         assert_eq!(at(69), ([0, 0, 0], 0));
@@ -200,8 +194,8 @@ mod tests {
 
     #[test]
     fn what_was_never_used_has_no_age_and_no_date() {
-        let prepared = [row(AssetState::Prepared, None)];
-        let of = counted(&prepared, day(500));
+        let prepared = VersionState::Prepared { published_at: None };
+        let of = counted(&asset(prepared, None), day(500));
         let expected = OfType {
             assets: 1,
             unplanned: 1,
