@@ -139,7 +139,7 @@ mod tests {
         let steps = Step::ALL.iter().map(|step| step.as_str());
         assert!(steps.eq(names::ROTATION_STEPS));
         let states = EventState::ALL.iter();
-        let (open, ended): (Vec<_>, Vec<_>) = states.partition(|state| state.is_open());
+        let (open, ended): (Vec<&EventState>, Vec<_>) = states.partition(|state| state.is_open());
         for state in open {
             assert!(names::OPEN_STATES.contains(&state.as_str()), "{state}");
         }

@@ -39,6 +39,8 @@ fn apply(keys: &mut [RingKey], steps: &[Step], now: Time) {
             Action::Demote => state.demote(now),
             Action::RollBack => state.roll_back(now),
             Action::Retire => state.retire(&safety(), now),
+            // It is no state: the key is what it was.
+            Action::Unpublish => Ok(state),
             Action::Archive => state.archive(&key.kid, &destroy(key.number), now),
             Action::Revoke => state.revoke(&key.kid, &revoke(key.number, Some(now)), now),
         }
