@@ -29,7 +29,18 @@ const LAST: [&str; 4] = [
 
 /// What a rule refuses in the room that the commands are typed in, and in which words: nothing failed there, nothing was promoted, no
 /// message was lost.
-const REFUSED: [(&str, &str); 0] = [];
+const REFUSED: [(&str, &str); 7] = [
+    (
+        "chancery asset report ASSET --rotated-at INSTANT --expires-at",
+        "expires_at",
+    ),
+    ("chancery notify retry", "no dead letter"),
+    ("chancery notify test", "no receiver"),
+    ("chancery rotation done EVENT generate", "reported twice"),
+    ("chancery rotation retry", "cannot be tried again"),
+    ("chancery rotation roll-back", "cannot be rolled back"),
+    ("chancery rotation schedule", "rotates already"),
+];
 
 fn names(directory: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(repository(directory)).expect("a directory");
@@ -98,25 +109,28 @@ fn every_command_of_the_runbooks_runs_as_printed() {
     let kid = room.first_key();
     room.another_key();
     let runs = |command: &str| room.as_by("", command, &[]);
-    for (asset, since) in [("partner", "2020-01-01"), ("spare", "2020-01-01")] {
-        runs(&format!(
-            "chancery asset register external/{asset} --key-type api_key --storage wrapped --rotated-at {since}T00:00:00.000Z"
-        ));
+    // One of each type, and two that something happens to.
+    let mut sheet = "asset,key_type,storage,rotated_at\n".to_owned();
+    let types = KeyTypes::standard();
+    let types = types
+        .iter()
+        .map(|known| (known.name.as_str(), known.name.as_str()));
+    for (asset, key_type) in types.chain([("partner", "api_key"), ("spare", "api_key")]) {
+        sheet += &format!("external/{asset},{key_type},wrapped,2020-01-01T00:00:00.000Z\n");
     }
+    fs::write(room.reader.file("assets.csv"), sheet).expect("written");
+    runs("chancery asset import assets.csv --apply");
+    runs(
+        "openssl req -x509 -newkey ed25519 -nodes -keyout tls.key -out tls.pem -subj /CN=localhost",
+    );
     runs("chancery rotation schedule api_key --asset external/partner --force");
     let events = json(&runs(
         "chancery rotation events --asset external/partner --output json",
     ));
-    let event = events["events"][0]["id"]
-        .as_str()
-        .expect("an event")
-        .to_owned();
-    let waits = format!("chancery rotation show {event} --output json");
+    let event = events[0]["id"].as_str().expect("an event").to_owned();
+    let show = format!("chancery rotation show {event} --output json");
     until("the rotation waits for a person", || {
-        runs(&format!("chancery rotation execute {event}"));
-        json(&runs(&waits))["waits_for"]
-            .to_string()
-            .contains("person")
+        json(&runs(&show))["waits"] == "person"
     });
     let mut alert = String::new();
     until("the alert fires", || {
@@ -147,9 +161,11 @@ fn every_command_of_the_runbooks_runs_as_printed() {
             }
             _ => {}
         }
-        let asset = match command.starts_with("chancery asset retire") {
-            true => "external/spare",
-            false => "external/partner",
+        let words: Vec<&str> = command.split(' ').collect();
+        let asset = match words.as_slice() {
+            ["chancery", "asset", "retire", ..] => "external/spare".to_owned(),
+            ["chancery", "rotation", "declare", key_type, ..] => format!("external/{key_type}"),
+            _ => "external/partner".to_owned(),
         };
         let values = [
             ("RING", "integrity"),
@@ -157,7 +173,7 @@ fn every_command_of_the_runbooks_runs_as_printed() {
             ("ID", &open),
             ("EVENT", &event),
             ("ALERT", &alert),
-            ("ASSET", asset),
+            ("ASSET", asset.as_str()),
             ("TYPE", "api_key"),
             ("JOB", "key_rotation_health_check"),
             ("STEP", "generate"),
@@ -167,7 +183,9 @@ fn every_command_of_the_runbooks_runs_as_printed() {
             ("RECEIVER", "operations"),
             ("NAME", "portal"),
             ("ROLE", "operator"),
-            ("SAN", "dns:portal.example"),
+            ("SAN", "portal.example"),
+            ("TEAM", "integration"),
+            ("CERTIFICATE", "tls.pem"),
             ("TEXT", "drill"),
             ("KEY", "ada"),
         ];
@@ -203,7 +221,10 @@ fn emergency(room: &Room, kid: &str) {
     let is = [("RING", "integrity"), ("TEXT", "drill"), ("ID", "adam")];
     let runs = |who: &str, command: &str, more: &[(&str, &str)]| {
         let fixed = [("KID", kid), ("INSTANT", now.as_str())];
-        let other = [("TYPE", "api_key"), ("ASSET", "external/partner")];
+        let other = [
+            ("TYPE", "token_encryption"),
+            ("ASSET", "external/token_encryption"),
+        ];
         room.as_by(who, command, &[&is[..], &fixed, &other, more].concat())
     };
     runs("ada", &page.next("chancery emergency stop"), &[]);
