@@ -32,7 +32,7 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
         "crates/keyring/src",
         &[
             &["keys"],
-            &["rotation", "signing", "verification"],
+            &["rotation", "signing", "usage", "verification"],
             &["ceremony"],
             &["tests"],
         ],
