@@ -107,7 +107,9 @@ impl Expression {
                     reader.past(next)?;
                     reader.past(next)?;
                 }
-                '[' => drop(reader.past(']')?),
+                '[' => {
+                    reader.past(']')?;
+                }
                 // A number or a duration; a variable.
                 '0'..='9' | '$' => {
                     reader.past(next)?;
@@ -138,7 +140,9 @@ impl Expression {
                         found.selectors.push(Selector { name, matchers });
                     }
                 }
-                _ => drop(reader.past(next)?),
+                _ => {
+                    reader.past(next)?;
+                }
             }
         }
         match found.selectors.is_empty() && !text.contains("vector(") {
