@@ -5,6 +5,7 @@
 //! one: who acknowledged it, who silenced it, until when and why.
 
 mod facts;
+mod usage;
 pub mod watch;
 
 use calendar::Time;

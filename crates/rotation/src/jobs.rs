@@ -255,6 +255,7 @@ impl Scheduler {
         let sources = Sources {
             assets: Some(&assets),
             key_store: self.key_store.as_ref().map(|view| view()),
+            usage: true,
             is_paused: work::is_paused,
         };
         self.engine.look_at_alerts(&sources).await

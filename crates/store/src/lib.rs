@@ -159,5 +159,5 @@ pub use trust_statements::{
     DecidedBy, RestoredDocument, SUSPENSIONS_MAX, StatementKind, StatementMark, StatementRow,
     StatementState,
 };
-pub use usage::HourRow;
+pub use usage::{HourRow, Rhythm, RhythmOf};
 pub use versions::Versions;

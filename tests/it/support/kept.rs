@@ -335,6 +335,7 @@ fn live(installation: &Installation, kept: &Kept) -> [String; 2] {
     rotated_by_an_executor(installation);
     rotates_what_others_keep(installation);
     let service = installation.replica(&[]);
+    alert_looked_after(installation);
     let sign = |ring, body: &Value| signed(&service, ring, &token, body);
     let before = sign(RING, &jws(b"before the theft"));
     let late = sign(RING, &jws(b"at the time of the theft"));
@@ -498,6 +499,21 @@ fn rotates_what_others_keep(installation: &Installation) {
     let why = ["--force", "--reason", "a trial"];
     let said = installation.chancery([&words[..], &why].concat()).json();
     assert_eq!(said[0]["asset"], PARTNERS, "{said}");
+}
+
+/// That the partner's key is overdue, which somebody knows of.
+fn alert_looked_after(installation: &Installation) {
+    let list = ["alert", "list", "--name", "rotation-overdue"];
+    let mut alert = String::new();
+    until("the alert fires", || {
+        let listed = installation.chancery(list).json();
+        let id = listed["alerts"][0]["id"].as_str().unwrap_or_default();
+        alert = id.to_owned();
+        !alert.is_empty()
+    });
+    let why = ["--reason", "the partner was told"];
+    let acknowledge = ["alert", "acknowledge", alert.as_str()];
+    installation.chancery(acknowledge.into_iter().chain(why));
 }
 
 /// A ceremony without a key to compare, from its approvals to its end.

@@ -9,7 +9,7 @@ use super::machine::Condition;
 use crate::time::{Span, Time};
 
 /// Hours of a week.
-const WEEK: i64 = 168;
+pub const WEEK: i64 = 168;
 
 /// Earlier weeks that an hour is compared with, and of how many at least there must be counts.
 const WEEKS: i64 = 8;
@@ -27,13 +27,13 @@ const MAD: f64 = 0.6745;
 const MEAN: f64 = 1.2533;
 
 /// How many hours that are always used have to be without use.
-const SILENT_HOURS: i64 = 2;
+pub const SILENT_HOURS: i64 = 2;
 
 /// Of an hour that is always used at least so many.
 const ALWAYS: u64 = 5;
 
-/// How far back it is looked for uses of what may not be used.
-const LATELY: i64 = 24;
+/// How many hours back it is looked for uses of what may not be used.
+pub const LATELY: i64 = 24;
 
 /// Uses in hours that are over: pairs of an hour, counted from the epoch, and a count, in ascending order. An hour without a
 /// pair had none.

@@ -41,6 +41,8 @@ const FORGOTTEN: i64 = 500;
 pub struct Looked {
     /// Conditions that hold.
     pub conditions: usize,
+    /// Whether it was looked at what was used.
+    pub usage: bool,
     /// Rows that were written.
     pub written: usize,
     /// Rows that another replica, or a person, wrote meanwhile.
@@ -55,6 +57,8 @@ pub struct Looked {
 pub struct Watch {
     looked: Option<Time>,
     assets: Option<(Time, Span)>,
+    /// The hour whose usage was looked at last.
+    usage: Option<i64>,
 }
 
 /// What is looked at.
@@ -63,6 +67,8 @@ pub struct Sources<'a> {
     pub assets: Option<&'a [AssetFacts]>,
     /// This replica's token and keys, where it has any.
     pub key_store: Option<KeyStoreFacts>,
+    /// Whether it is looked at what was used.
+    pub usage: bool,
     /// Whether a job is paused.
     pub is_paused: fn(&JobRow, &RotationPause) -> bool,
 }
@@ -101,12 +107,16 @@ impl Watch {
         let sources = Sources {
             assets: assets.as_deref(),
             key_store: key_store.map(|view| view()),
+            usage: self.usage != Some(now.hour()),
             is_paused,
         };
         let looked = engine.look_at_alerts(&sources).await?;
         let after = engine.now().await?;
         if with_assets {
             self.assets = Some((now, after.since(now)));
+        }
+        if looked.usage {
+            self.usage = Some(now.hour());
         }
         self.looked = Some(now);
         while store.forget_alerts(to_row(now - KEPT), FORGOTTEN).await? > 0 {}
@@ -137,7 +147,18 @@ impl Engine {
         if let Some(key_store) = &sources.key_store {
             add(Scope::KeyStore, rules::of_key_store(key_store));
         }
-        self.write_look(&observed, now).await
+        let mut with_usage = false;
+        if sources.usage
+            && let Some(unusual) = self.usage_conditions(now).await?
+        {
+            add(Scope::Usage, unusual);
+            with_usage = true;
+        }
+        let looked = self.write_look(&observed, now).await?;
+        Ok(Looked {
+            usage: with_usage,
+            ..looked
+        })
     }
 
     /// What becomes of the alerts by what was observed.
@@ -201,6 +222,7 @@ impl Engine {
         }
         Ok(Looked {
             conditions: observed.conditions.len(),
+            usage: false,
             overtaken: writes.len().saturating_sub(written),
             written,
             left_out: found.left_out,
@@ -208,7 +230,7 @@ impl Engine {
     }
 
     /// Those that are open, and those that ended less than a day ago.
-    async fn known_alerts(&self, now: Time) -> Result<Vec<AlertRecord>, Error> {
+    pub(super) async fn known_alerts(&self, now: Time) -> Result<Vec<AlertRecord>, Error> {
         let store = self.store();
         let mut all: Vec<AlertRecord> = Vec::new();
         let mut after = String::new();

@@ -97,6 +97,7 @@ async fn health(engine: &Engine) -> Result<Value, Error> {
     let sources = Sources {
         assets: Some(&known.facts.assets),
         key_store: None,
+        usage: true,
         is_paused,
     };
     let alerts = engine.look_at_alerts(&sources).await?;

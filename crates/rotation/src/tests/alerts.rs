@@ -28,6 +28,7 @@ async fn look(engine: &Engine) -> Looked {
     let sources = Sources {
         assets: Some(&assets),
         key_store: Some(KeyStoreFacts::default()),
+        usage: true,
         is_paused: never,
     };
     engine.look_at_alerts(&sources).await.unwrap()
@@ -258,6 +259,7 @@ pub async fn a_database_that_is_frozen_neither_fires_nor_resolves(place: Place) 
     let sources = Sources {
         assets: Some(&assets),
         key_store: None,
+        usage: true,
         is_paused: never,
     };
     assert!(two.look_at_alerts(&sources).await.is_err());

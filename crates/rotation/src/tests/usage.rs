@@ -1,5 +1,6 @@
 //! What keys signed: a limit of it makes a ring rotate before it is reached, and an old key retires when it is silent.
 
+use calendar::alerts::{AlertName, Scope};
 use calendar::words::{Reason, Trigger};
 use calendar::{KeyTypes, PolicyDocument};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use store::testing::world::signature;
 use super::grace::of_key_type;
 use super::rings::{ASSET, DAY, RING, Ring, executed};
 use super::world::inventory;
+use crate::alerts::AlertFilter;
 use crate::engine::Ran;
 use crate::times::to_row;
 
@@ -167,4 +169,41 @@ async fn an_old_key_retires_when_it_is_silent_and_the_report_shows_how_its_use_f
         .map(|hour| hour["signatures"].as_u64().unwrap())
         .collect();
     assert!(hours.len() >= 2 && *hours.last().unwrap() == 2, "{usage}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_is_used_unusually_fires_and_one_that_falls_silent_and_a_key_that_has_ended() {
+    let ring = Ring::new().await;
+    let scheduler = ring.scheduler();
+    let names = async || {
+        while ring.place.store.count_signatures(10_000).await.unwrap() > 0 {}
+        let looked = scheduler.look_at_alerts().await.unwrap();
+        assert!(looked.usage);
+        let filter = AlertFilter::default();
+        let page = scheduler.engine().alerts(&filter, None, 1_000).await;
+        let alerts = page.unwrap().alerts.into_iter();
+        let mut names: Vec<AlertName> = alerts.map(|alert| alert.name).collect();
+        names.retain(|name| name.scope() == Scope::Usage);
+        names
+    };
+    // An hour and its neighbour of each week; the first week begins after the ring.
+    let (hour, week) = (Duration::from_secs(3_600), 7 * DAY);
+    ring.wait(DAY);
+    let mut at = ring.now();
+    for _ in 0..6 {
+        for _ in 0..2 {
+            signs(&ring, 1, 60).await;
+            ring.wait(hour);
+        }
+        assert_eq!(names().await, []);
+        at = at + week;
+        ring.until(at);
+    }
+    signs(&ring, 1, 600).await;
+    ring.wait(hour);
+    assert_eq!(names().await, [AlertName::UsageHigh]);
+    at = at + week;
+    ring.until(at + hour + hour);
+    let silent = names().await;
+    assert!(silent.contains(&AlertName::UsageSilent), "{silent:?}");
 }
