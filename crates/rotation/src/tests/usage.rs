@@ -199,7 +199,7 @@ async fn a_ring_that_is_used_unusually_fires_and_one_that_falls_silent_and_a_key
         at = at + week;
         ring.until(at);
     }
-    signs(&ring, 1, 600).await;
+    signs(&ring, 1, 200).await;
     ring.wait(hour);
     assert_eq!(names().await, [AlertName::UsageHigh]);
     at = at + week;
