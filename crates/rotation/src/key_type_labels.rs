@@ -52,8 +52,12 @@ mod tests {
             labels.of(&format!("added_{number}"));
         }
         assert_eq!(labels.all().len(), MOST_KEY_TYPES + 1);
-        assert_eq!(labels.of("signing").as_ref(), "signing");
-        assert_eq!(labels.of("added_0").as_ref(), "added_0");
-        assert_eq!(labels.of("added_9999").as_ref(), OTHER);
+        for (word, label) in [
+            ("signing", "signing"),
+            ("added_0", "added_0"),
+            ("added_9999", OTHER),
+        ] {
+            assert_eq!(&*labels.of(word), label);
+        }
     }
 }
