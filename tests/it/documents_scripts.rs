@@ -346,7 +346,8 @@ impl Room {
         script.end();
     }
 
-    pub fn another_key(&self) {
+    /// Its kid.
+    pub fn another_key(&self) -> String {
         let mut script = Section::whole("docs/ceremonies/rotation.md");
         script.next("chancery ring show");
         let id =
@@ -366,6 +367,7 @@ impl Room {
                 "chancery ceremony accept ID --kid KID --url URL --genesis SHA256 --key KEY";
             self.as_by(who, accept, &is);
         }
+        kid
     }
 
     fn recovery(&self) {
