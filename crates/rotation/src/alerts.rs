@@ -1,5 +1,5 @@
 //! Alerts of an installation: which there are, and what people do to them. What is looked at, and what becomes of it, is in
-//! [`watch`]; the rules and the state are the calendar's.
+//! `watch`; the rules and the state are the calendar's.
 //!
 //! What a look writes has no leaf: it can be made again, and a storm must not fill the log. What a person does to an alert has
 //! one: who acknowledged it, who silenced it, until when and why.
