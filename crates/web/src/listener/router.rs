@@ -124,6 +124,7 @@ mod tests {
                 "{statement}",
                 "{order}",
                 "{asset}",
+                "{alert}",
                 "{event}",
                 "{key_type}",
                 "{kid}",
