@@ -229,7 +229,10 @@ fn rules_and_configurations_hold_under_the_tools_of_prometheus() {
         "promtool",
         ["test", "rules", "chancery.rules.test.yml"],
     );
-    let tests = read("deploy/prometheus/chancery.rules.test.yml");
+    let days = "chancery.rules.days.test.yml";
+    done_in(&at, "promtool", ["test", "rules", days]);
+    let tests = read("deploy/prometheus/chancery.rules.test.yml")
+        + &read(&format!("deploy/prometheus/{days}"));
     for rule in rules.iter().filter(|rule| rule.alert.is_some()) {
         let (name, severity) = (rule.alert.as_deref().unwrap_or_default(), &rule.severity);
         let fires = format!("{{alertname=\"{name}\", severity=\"{severity}\"}}");
@@ -245,6 +248,17 @@ fn rules_and_configurations_hold_under_the_tools_of_prometheus() {
     }
     let at = repository("deploy/alertmanager");
     done_in(&at, "amtool", ["check-config", "alertmanager.yml"]);
+    // What the service tells of itself is told once.
+    for (labels, receiver) in [
+        (["severity=critical", "told_by=service"], "nobody"),
+        (["severity=warning", "told_by=service"], "nobody"),
+        (["severity=critical", "service=chancery"], "on-call"),
+        (["severity=warning", "service=chancery"], "operations"),
+    ] {
+        let words = ["config", "routes", "test", "--config.file=alertmanager.yml"];
+        let said = done_in(&at, "amtool", [&words[..], &labels].concat());
+        assert_eq!(said.text().trim(), receiver, "{labels:?}");
+    }
     // What silences another alert names alerts that there are.
     let names = alerts_named_in(&read("deploy/alertmanager/alertmanager.yml"));
     for name in names {
@@ -252,6 +266,16 @@ fn rules_and_configurations_hold_under_the_tools_of_prometheus() {
             .iter()
             .any(|rule| rule.alert.as_deref() == Some(&*name));
         assert!(known, "alertmanager.yml: {name}");
+    }
+}
+
+#[test]
+fn no_rule_has_the_name_of_a_condition_that_the_service_tells_of() {
+    let told = notify::condition_names();
+    assert!(told.contains("ChanceryUsageHigh") && told.contains("ChanceryExecutorLate"));
+    for rule in rules() {
+        let name = rule.alert.unwrap_or_default();
+        assert!(!told.contains(&name), "{name}");
     }
 }
 

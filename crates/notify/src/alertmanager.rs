@@ -1,7 +1,9 @@
 //! Conditions for an Alertmanager, by its API version 2. It forgets what it is not told of again, so it is told each minute.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use calendar::alerts::AlertName;
 use reqwest::Client;
 use serde_json::{Value, json};
 use store::AlertRow;
@@ -89,6 +91,15 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
         "endsAt": row.ended_at.unwrap_or(now + LASTS),
         "generatorURL": render::link(sender, &facts).unwrap_or_else(|| sender.url.clone()),
     }))
+}
+
+/// The names of all conditions that are sent, as [`alert`] gives them.
+pub fn names() -> BTreeSet<String> {
+    let alerts = AlertName::ALL.iter();
+    let alerts = alerts.map(|name| alert_name(name.as_str()));
+    let news = EventKind::ALL.into_iter();
+    let news = news.map(|kind| of_news(kind).0.to_owned());
+    alerts.chain(news).collect()
 }
 
 /// As rules for Prometheus name alerts: `ChanceryRotationOverdue`.

@@ -30,6 +30,7 @@ mod tests;
 mod webhook;
 
 pub use address::{is_private, literal};
+pub use alertmanager::names as condition_names;
 pub use context::Context;
 pub use event::EventKind;
 pub use http::client as http_client;
