@@ -171,6 +171,7 @@ contract! {
     alerts::of_two_looks_at_once_one_fires_an_alert,
     alerts::what_a_person_does_to_an_alert_has_its_leaf_and_is_not_undone,
     alerts::news_of_an_alert_wait_until_they_are_told,
+    alerts::open_alerts_are_counted_by_where_they_stand,
     alerts::alerts_are_read_in_pages_and_forgotten_when_they_are_old,
     rotations::a_version_is_made_by_one_rotation,
     rotations::an_owner_that_was_overtaken_writes_nothing,

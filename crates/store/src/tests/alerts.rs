@@ -156,6 +156,46 @@ pub async fn what_a_person_does_to_an_alert_has_its_leaf_and_is_not_undone(place
     assert_eq!(over, []);
 }
 
+pub async fn open_alerts_are_counted_by_where_they_stand(place: Place) {
+    let mut all: Vec<AlertRecord> = (1..=6).map(record).collect();
+    all[1].alert.level = 2;
+    let by = || "olga".to_owned();
+    let acknowledged = Acknowledged {
+        by: by(),
+        at: instant(0),
+    };
+    all[2].alert.acknowledged = Some(acknowledged.clone());
+    // A silence that is over is none; one that runs is told before who looks after it.
+    for (number, until) in [(3, 10), (4, 11)] {
+        all[number].alert.acknowledged = Some(acknowledged.clone());
+        all[number].alert.silence = Some(Silence {
+            by: by(),
+            until: instant(until),
+        });
+    }
+    all[5].alert.phase = Phase::Resolved {
+        since: instant(0),
+        at: instant(5),
+    };
+    assert_eq!(write(&place, &all).await, 6);
+    let mut counted = place.store.open_alerts_counted(at(10)).await.unwrap();
+    counted.sort_by(|a, b| (a.level, &a.state).cmp(&(b.level, &b.state)));
+    let counted: Vec<_> = counted
+        .iter()
+        .map(|some| (some.name, some.level, some.state.as_str(), some.count))
+        .collect();
+    let name = AlertName::RotationOverdue;
+    assert_eq!(
+        counted,
+        [
+            (name, 1, "acknowledged", 2),
+            (name, 1, "firing", 1),
+            (name, 1, "silenced", 1),
+            (name, 2, "firing", 1),
+        ]
+    );
+}
+
 pub async fn news_of_an_alert_wait_until_they_are_told(place: Place) {
     write(&place, &[record(1), record(2), record(3), record(4)]).await;
     let untold = place.store.untold_alerts(10).await.unwrap();

@@ -132,6 +132,7 @@ pub async fn signatures_are_counted_by_day(place: Place) {
 const ALL_STATEMENTS: &[&[&str]] = &[
     acts::STATEMENTS,
     alerts::STATEMENTS,
+    alerts_counted::STATEMENTS,
     archive::STATEMENTS,
     assets::STATEMENTS,
     blast_radius::STATEMENTS,
