@@ -27,7 +27,7 @@ test:
 ## custodians at a distance: a 3-of-5 ceremony over HTTP, a roster change, a suspension, a standing order with an executor
 ## apart, an emergency drill, a ceremony with passkeys; PART=rotation a quarter of the calendar by a clock that is moved
 demo:
-	@.ci/setup build token $(if $(PART),mail watch)
+	@.ci/setup build token $(if $(PART),mail) $(if $(filter rotation,$(PART)),watch)
 	$(CARGO) build --locked -p chancery -p chancery-demo --bins
 	@$${CARGO_TARGET_DIR:-target}/debug/chancery-demo $(if $(PART),--part $(PART))
 
@@ -63,6 +63,7 @@ reach:
 	@.ci/setup build test
 	$(CARGO) run --locked --release -p calendar --example measure
 	REACH=1 $(CARGO) test --locked --release -p rotation -- --nocapture --test-threads=1 a_large_inventory ten_thousand_events
+	REACH=1 $(CARGO) test --locked --release -p web -- --nocapture a_scrape_of_as_many_series
 
 ## install the dependencies of all targets
 setup:

@@ -27,11 +27,12 @@ pub use self::signing::*;
 /// Rings that have series of their own: the first so many that this process learned of. [`RINGS_LEFT_OUT`] counts the others.
 pub const MOST_RINGS: usize = 256;
 
-/// Key types that have series of their own: the standard ones, then added ones in the order of their names. The others are
-/// together [`OTHER`].
+/// Key types that have series of their own: the standard ones, and of the others the first so many that a process met. The rest
+/// are together [`OTHER`], so that with more types than these two replicas may call one type differently.
 pub const MOST_KEY_TYPES: usize = 64;
 
-/// Keys of which a process counts signatures by kid: the first so many that it signed with. The others are together [`OTHER`].
+/// Keys of which a process counts signatures by kid: the first so many that it signed with. The others of a ring are together
+/// [`OTHER`].
 pub const MOST_SIGNING_KEYS: usize = 1_024;
 
 /// The value of a label that stands for all that have none of their own.
@@ -230,7 +231,7 @@ comparison holds.
 
 A scrape waits for the database for 50 ms at most. Where it does not answer, the values are those of the last time, and
 `chancery_database_metrics_age_seconds` says how old they are. The inventory is read in the background, at most once a minute and for
-at most a hundredth of the time; `chancery_inventory_metrics_age_seconds` says how long ago that was.
+at most a hundredth of the time, but each half hour at least; `chancery_inventory_metrics_age_seconds` says how long ago that was.
 ";
 
 #[cfg(test)]

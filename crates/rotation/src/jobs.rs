@@ -386,19 +386,14 @@ impl Scheduler {
 
     /// The figures of this replica: what the database says, so that each replica shows the same.
     async fn tell(&self) -> Result<(), Error> {
-        let open = self.engine.store().open_rotations_by_state().await?;
-        for state in ["scheduled", "running", "waiting", "failed"] {
-            let counted = open.iter().find(|(word, _)| word == state);
-            let count = counted.map_or(0, |(_, count)| u32::try_from(*count).unwrap_or(u32::MAX));
-            gauge!(names::ROTATIONS_OPEN, "state" => state).set(count);
-        }
-        for job in &JOBS {
-            let runs = self.engine.store().runs(job.name, i64::MAX, 10).await?;
-            let succeeded = runs.iter().find(|run| run.state == "done");
-            if let Some(at) = succeeded.and_then(|run| run.ended_at) {
-                let seconds = u32::try_from(at.millis() / 1_000).unwrap_or(u32::MAX);
-                gauge!(names::JOB_SUCCEEDED, "name" => job.name).set(seconds);
-            }
+        for job in self.engine.store().jobs().await? {
+            let Some(known) = JOBS.iter().find(|known| known.name == job.name) else {
+                continue;
+            };
+            let runs = self.engine.store().runs(&job.name, i64::MAX, 10).await?;
+            let at = last_success(&job, &runs);
+            let seconds = u32::try_from(at.millis() / 1_000).unwrap_or(u32::MAX);
+            gauge!(names::JOB_SUCCEEDED, "name" => known.name).set(seconds);
         }
         Ok(())
     }
@@ -408,9 +403,9 @@ impl Scheduler {
         self.measured.follow(&self.engine, self.every).await;
     }
 
-    /// How long ago that was read last.
-    pub fn measured_ago(&self) -> Option<Duration> {
-        self.measured.ago()
+    /// How old that is.
+    pub fn measured_age(&self) -> Duration {
+        self.measured.age()
     }
 
     /// Pause, jobs and statistics.
@@ -456,6 +451,14 @@ fn due(job: &JobRow, now: Time) -> Option<Missed> {
     cron.due(from_row(job.last_slot), now, catch_up)
 }
 
+/// When the last of these runs ended that succeeded, the newest first; where none did, since when none has.
+fn last_success(job: &JobRow, runs: &[JobRunRow]) -> trust::Time {
+    let succeeded = runs.iter().find(|run| run.state == "done");
+    let oldest = runs.last().map(|run| run.slot);
+    let since = oldest.unwrap_or(job.last_slot).min(job.last_slot);
+    succeeded.and_then(|run| run.ended_at).unwrap_or(since)
+}
+
 fn bounded(summary: &Value) -> String {
     let text = summary.to_string();
     match text.len() <= 16_000 {
@@ -497,5 +500,43 @@ impl From<JobRunRow> for RunReport {
             ended_at: run.ended_at,
             summary: summary.and_then(Result::ok).unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> trust::Time {
+        trust::Time::from_millis(millis)
+    }
+
+    fn run(slot: i64, state: &str) -> JobRunRow {
+        JobRunRow {
+            job: "key_rotation_cleanup".to_owned(),
+            slot: at(slot),
+            state: state.to_owned(),
+            missed: 0,
+            lease_epoch: 1,
+            started_at: at(slot),
+            ended_at: (state != "running").then(|| at(slot + 1)),
+            summary: None,
+        }
+    }
+
+    #[test]
+    fn a_job_that_never_succeeded_is_late_since_its_first_slot_that_is_known() {
+        let job = JobRow {
+            name: "key_rotation_cleanup".to_owned(),
+            cron: "0 2 * * 0".to_owned(),
+            paused: false,
+            last_slot: at(300),
+            catch_up: Duration::ZERO,
+        };
+        assert_eq!(last_success(&job, &[]), at(300));
+        let mut runs = vec![run(300, "running"), run(200, "failed"), run(100, "failed")];
+        assert_eq!(last_success(&job, &runs), at(100));
+        runs[1] = run(200, "done");
+        assert_eq!(last_success(&job, &runs), at(201));
     }
 }

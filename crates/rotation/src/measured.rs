@@ -11,9 +11,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base::{Trouble, names};
-use calendar::{Policies, Time};
+use calendar::alerts::rules::is_waited_for;
+use calendar::words::Reason;
+use calendar::{Policies, Span, Time};
 use metrics::gauge;
-use store::OpenRotations;
+use store::{CountedAlerts, OpenRotations};
 use tokio::time::Instant;
 use trust::error_chain;
 
@@ -28,11 +30,33 @@ pub use ended::Shares;
 /// Between two readings lies so many times the time that one takes.
 const REST: u32 = 100;
 
+/// All assets are read so often at least, however long it takes: one slow moment of the database is not felt for hours.
+pub const LONGEST_REST: Span = Span::minutes(30);
+
 /// What was read, and when.
-#[derive(Default)]
 pub struct Measured {
+    made_at: Instant,
     read_at: Mutex<Option<Instant>>,
     ended: tokio::sync::Mutex<Ended>,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self {
+            made_at: Instant::now(),
+            read_at: Mutex::default(),
+            ended: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+/// How long it rests after a reading that took so long. One that failed says nothing of how long one takes.
+fn rest(every: Duration, took: Duration, succeeded: bool) -> Duration {
+    let longest = Duration::from_secs(LONGEST_REST.as_seconds());
+    match succeeded {
+        true => every.max(took.saturating_mul(REST).min(longest)),
+        false => every,
+    }
 }
 
 impl Measured {
@@ -42,12 +66,19 @@ impl Measured {
         read_at.map(|at| at.elapsed())
     }
 
+    /// How old it is; of what was never read, how long that has been so.
+    pub fn age(&self) -> Duration {
+        self.ago().unwrap_or_else(|| self.made_at.elapsed())
+    }
+
     /// Reads again and again, until it is dropped.
     pub async fn follow(&self, engine: &Engine, every: Duration) {
         let mut trouble = Trouble::default();
         loop {
             let began = Instant::now();
-            match self.read(engine).await {
+            let read = self.read(engine).await;
+            let rest = rest(every, began.elapsed(), read.is_ok());
+            match read {
                 Ok(()) if trouble.is_over() => tracing::info!("the inventory is measured again"),
                 Ok(()) => {}
                 Err(error) => {
@@ -57,8 +88,7 @@ impl Measured {
                     }
                 }
             }
-            let rest = began.elapsed().saturating_mul(REST);
-            tokio::time::sleep(every.max(rest)).await;
+            tokio::time::sleep(rest).await;
         }
     }
 
@@ -69,10 +99,12 @@ impl Measured {
         let policies = engine.parts().inventory.policies(now).await?;
         let assets = read_assets(engine, &policies, now).await?;
         let open = engine.store().open_rotations_summary().await?;
+        let alerts = engine.store().open_alerts_counted(to_row(now)).await?;
         let mut ended = self.ended.lock().await;
         ended.read(engine.store(), to_row(now)).await?;
         assets.tell();
         tell_open(&open, now);
+        tell_alerts(&alerts);
         ended.tell();
         gauge!(names::INVENTORY_METRICS_SECONDS).set(began.elapsed());
         *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -105,6 +137,11 @@ async fn read_assets(engine: &Engine, policies: &Policies, now: Time) -> Result<
     reason = "gauges are f64; nothing here comes near 2^53"
 )]
 fn tell_open(open: &[OpenRotations], now: Time) {
+    for state in names::OPEN_STATES {
+        let some = open.iter().filter(|some| some.state == state);
+        let count: u64 = some.map(|some| some.count).sum();
+        gauge!(names::ROTATIONS_OPEN, "state" => state).set(count as f64);
+    }
     for reason in names::WAIT_REASONS {
         let waiting = open
             .iter()
@@ -116,17 +153,54 @@ fn tell_open(open: &[OpenRotations], now: Time) {
         let slot = slot.map(from_row).filter(|slot| *slot < now);
         slot.map_or(0, |slot| now.since(slot).as_seconds()) as f64
     };
+    gauge!(names::ROTATION_DELAY).set(since(delayed(open)));
+    gauge!(names::ROTATION_LONGEST).set(since(longest(open)));
+}
+
+/// Whether somebody wants it so, or is asked for: that is neither a delay nor slowness, and is told as what it is.
+fn is_held(open: &OpenRotations) -> bool {
+    let mut reasons = Reason::ALL.iter();
+    let waits = open.waits.as_deref();
+    let reason = reasons.find(|reason| Some(reason.as_str()) == waits);
+    reason.is_some_and(|reason| is_waited_for(*reason))
+}
+
+/// The earliest hour of those that should have begun.
+fn delayed(open: &[OpenRotations]) -> Option<trust::Time> {
     let scheduled = open.iter().filter(|some| some.state == "scheduled");
-    let delayed = scheduled.map(|some| some.slot).min();
-    gauge!(names::ROTATION_DELAY).set(since(delayed));
-    let begun = open.iter().filter(|some| some.state != "scheduled");
-    let longest = begun.filter_map(|some| some.unpromoted_slot).min();
-    gauge!(names::ROTATION_LONGEST).set(since(longest));
+    let late = scheduled.filter(|some| !is_held(some));
+    late.map(|some| some.slot).min()
+}
+
+/// The earliest hour of those that are under way by themselves.
+fn longest(open: &[OpenRotations]) -> Option<trust::Time> {
+    let begun = open
+        .iter()
+        .filter(|some| !matches!(some.state.as_str(), "scheduled" | "failed"));
+    let slow = begun.filter(|some| !is_held(some));
+    slow.filter_map(|some| some.unpromoted_slot).min()
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; nothing here comes near 2^53"
+)]
+fn tell_alerts(alerts: &[CountedAlerts]) {
+    for state in names::ALERT_STATES {
+        for severity in names::ALERT_SEVERITIES {
+            let some = alerts.iter().filter(|some| {
+                some.state == state && some.name.severity(some.level).as_str() == severity
+            });
+            let count: u64 = some.map(|some| some.count).sum();
+            gauge!(names::ALERTS, "state" => state, "severity" => severity).set(count as f64);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use calendar::KeyTypes;
+    use calendar::alerts::Severity;
     use calendar::cron::JOBS;
     use calendar::words::{EventState, Reason, Step};
 
@@ -146,6 +220,45 @@ mod tests {
             assert!(known, "{state}");
         }
         assert!(JOBS.iter().map(|job| job.name).eq(names::JOB_NAMES));
+        let severities = Severity::ALL.iter().map(|severity| severity.as_str());
+        assert!(severities.eq(names::ALERT_SEVERITIES));
         assert!(KeyTypes::standard().iter().count() < names::MOST_KEY_TYPES);
+    }
+
+    #[test]
+    fn a_slow_reading_rests_for_half_an_hour_at_most_and_one_that_failed_not_at_all() {
+        let seconds = Duration::from_secs;
+        let every = seconds(60);
+        assert_eq!(rest(every, seconds(0), true), every);
+        assert_eq!(rest(every, seconds(3), true), seconds(300));
+        assert_eq!(rest(every, seconds(500), true), seconds(1_800));
+        assert_eq!(rest(every, seconds(500), false), every);
+        assert_eq!(rest(seconds(3_600), seconds(500), true), seconds(3_600));
+    }
+
+    fn open(state: &str, waits: Option<&str>, slot: i64) -> OpenRotations {
+        let slot = trust::Time::from_millis(slot);
+        OpenRotations {
+            state: state.to_owned(),
+            waits: waits.map(str::to_owned),
+            count: 1,
+            slot,
+            unpromoted_slot: Some(slot),
+        }
+    }
+
+    #[test]
+    fn what_somebody_holds_or_is_asked_for_is_neither_late_nor_slow() {
+        let at = |millis| Some(trust::Time::from_millis(millis));
+        let held = ["held", "paused", "window", "capacity", "approval", "person"];
+        let mut all: Vec<_> = held.map(|why| open("scheduled", Some(why), 1)).into();
+        all.extend(held.map(|why| open("waiting", Some(why), 1)));
+        all.push(open("failed", None, 1));
+        assert_eq!((delayed(&all), longest(&all)), (None, None));
+        all.push(open("scheduled", Some("token"), 3));
+        all.push(open("scheduled", None, 2));
+        all.push(open("waiting", Some("propagation"), 5));
+        all.push(open("running", None, 4));
+        assert_eq!((delayed(&all), longest(&all)), (at(2), at(4)));
     }
 }

@@ -77,6 +77,10 @@ pub const JOB_NAMES: [&str; 6] = [
 /// The three warnings before a value ends, by its policy: 30, 7 and 1 days before where it says nothing else, but at most a
 /// third, a tenth and a thirtieth of its lifetime.
 pub const EXPIRY_WARNINGS: [&str; 3] = ["first", "second", "third"];
+/// Where an alert that is not over stands: one that is acknowledged or silenced fires as well.
+pub const ALERT_STATES: [&str; 4] = ["pending", "firing", "acknowledged", "silenced"];
+/// How grave alerts are, in words of the crate `calendar`.
+pub const ALERT_SEVERITIES: [&str; 2] = ["warning", "critical"];
 /// Shares of its interval that an asset is older than.
 pub const OLDER_THAN: [&str; 2] = ["1.25", "1.5"];
 
@@ -93,7 +97,7 @@ super::table! {
         "Assets whose value in use ends by itself and whose policy warns of that by now; as a rule 30, 7 and 1 days before.";
     Gauge ASSETS_EXPIRED = "chancery_assets_expired" { key_type: KEY_TYPE } "Assets whose value in use has ended by itself.";
     Gauge ASSETS_OLDER = "chancery_assets_older" { key_type: KEY_TYPE, than: Of(&OLDER_THAN) }
-        "Assets older than this share of their interval; `1.25` counts those of `1.5` as well.";
+        "Assets older than this share of the interval of their calendar, where they have one; `1.25` counts those of `1.5` as well.";
     Gauge ASSET_OLDEST_AGE = "chancery_asset_oldest_age_seconds" { key_type: KEY_TYPE }
         "Age of the value in use of the oldest asset; NaN where there is none.";
     Gauge ROTATION_LAG = "chancery_rotation_lag_seconds" { key_type: KEY_TYPE }
@@ -102,17 +106,21 @@ super::table! {
     Gauge ROTATIONS_WAITING = "chancery_rotations_waiting" { reason: Of(&WAIT_REASONS) }
         "Open rotations that wait, by what for; `old-still-used` is a use of an old key.";
     Gauge ROTATION_DELAY = "chancery_rotation_delay_seconds" {}
-        "How long ago the hour of the open rotation was that should have begun longest ago and has not; 0 where none is late.";
+        "How long ago the hour of the open rotation was that should have begun longest ago and has not, of those that nobody holds or is asked for; 0 where none is late.";
     Gauge ROTATION_LONGEST = "chancery_rotation_longest_seconds" {}
-        "How long ago the hour of the open rotation was that runs longest and has no new version in use; 0 where none runs.";
+        "How long ago the hour of the open rotation was that runs longest and has no new version in use, of those that have not failed and that nobody holds or is asked for; 0 where none runs.";
     Gauge ROTATIONS_SUCCEEDED = "chancery_rotations_succeeded_ratio" {}
         "Share of the rotations that ended in the last 92 days with their new version in use; NaN where none ended.";
+    Gauge ROTATIONS_PROMOTED = "chancery_rotations_promoted" {}
+        "Rotations that ended in the last 92 days with their new version in use.";
     Gauge ROTATIONS_ON_SCHEDULE = "chancery_rotations_on_schedule_ratio" {}
         "Share of the new versions of the last 92 days that were in use by the time that they were due; NaN where there is none.";
     Gauge ROTATIONS_AUTOMATIC = "chancery_rotations_automatic_ratio" {}
         "Share of the new versions of the last 92 days that needed no ceremony; NaN where there is none.";
     Gauge ROTATIONS_AUDITED = "chancery_rotations_audited_ratio" {}
         "Share of the rotations that ended in the last 92 days of whose end the log tells; NaN where none ended.";
+    Gauge ROTATIONS_UNAUDITED = "chancery_rotations_unaudited" {}
+        "Rotations that ended in the last 92 days of whose end the log does not tell.";
     Counter ROTATIONS_ENDED = "chancery_rotations_ended_total" { key_type: KEY_TYPE, state: Of(&END_STATES) }
         "Rotations that this replica ended.";
     Histogram(ROTATION_BUCKETS) ROTATION_SECONDS = "chancery_rotation_duration_seconds" { key_type: KEY_TYPE }
@@ -123,9 +131,11 @@ super::table! {
     Counter JOB_RUNS = "chancery_job_runs_total" { name: JOB, outcome: Of(&["done", "failed"]) }
         "Runs of jobs that this replica ended.";
     Gauge JOB_SUCCEEDED = "chancery_job_last_success_timestamp_seconds" { name: JOB }
-        "When a run of the job last succeeded, on whichever replica, Unix time.";
+        "When a run of the job last succeeded, on whichever replica, Unix time; of a job that has not yet, the first slot that is known of it.";
+    Gauge ALERTS = "chancery_alerts" { state: Of(&ALERT_STATES), severity: Of(&ALERT_SEVERITIES) }
+        "Alerts that are not over; those that are silenced are not counted as acknowledged.";
     Gauge INVENTORY_METRICS_AGE = "chancery_inventory_metrics_age_seconds" {}
-        "How old the metrics of the inventory and of rotations are; NaN before they were read first.";
+        "How old the metrics of the inventory, of rotations and of alerts are; before they were read first, how long that has been tried.";
     Gauge INVENTORY_METRICS_SECONDS = "chancery_inventory_metrics_read_seconds" {}
         "How long it took to read the inventory for its metrics.";
 }

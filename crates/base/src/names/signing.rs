@@ -21,10 +21,12 @@ const KEY_STATE: super::Values = Of(&KEY_STATES);
 super::table! {
     SIGNING_METRICS: "Signing, keys and the token"
     Counter SIGNATURES = "chancery_signatures_total"
-        { ring: RING, kid: Named("a key that this process signed with; at most 1024, the others are together `other`") }
-        "Signatures released, by key version.";
+        { ring: RING, kid: Named("a key that this process signed with; at most 1024, the others of a ring are together `other`") }
+        "Signatures released, by key version; of rings beyond those both labels are `other`.";
     Gauge RING_READY = "chancery_ring_ready" { ring: RING }
         "1 while the last signature of the ring, a caller's or a probe's, succeeded, else 0.";
+    Gauge RINGS_NOT_READY = "chancery_rings_not_ready" {}
+        "Rings whose last signature failed, also those that have no series of their own.";
     Gauge RING_STOPPED = "chancery_ring_stopped" { ring: RING }
         "1 while the ring's signing is stopped in an emergency, else 0.";
     Gauge RATIFICATION_LEFT = "chancery_emergency_ratification_left_seconds" { ring: RING }

@@ -139,7 +139,7 @@ fn overdue(asset: &str, policy: &Policy, since: Time, now: Time) -> Option<Condi
 }
 
 /// Whether people are asked for, or somebody wants it so: that is no slowness.
-fn is_waited_for(reason: Reason) -> bool {
+pub fn is_waited_for(reason: Reason) -> bool {
     use Reason as R;
     matches!(
         reason,

@@ -16,6 +16,7 @@ use super::facts::KeyStoreView;
 use super::{alert_id, with};
 use crate::engine::Engine;
 use crate::engine::error::Error;
+use crate::measured::LONGEST_REST;
 use crate::times::to_row;
 
 /// How often it is looked.
@@ -23,7 +24,7 @@ const EVERY: Span = Span::minutes(1);
 
 /// Assets are looked at so seldom that it takes a hundredth of the time, and at least so often.
 const SHARE: u64 = 100;
-const AT_LEAST: Span = Span::hours(6);
+const AT_LEAST: Span = LONGEST_REST;
 
 /// Longer than a look takes.
 const LEASE: Duration = Duration::from_secs(150);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base::names;
 use calendar::plan::due_at;
+use calendar::words::Trigger;
 use calendar::{AssetFacts, Policy, Time};
 use metrics::{SharedString, counter, gauge};
 
@@ -68,7 +69,11 @@ impl Assets {
             of.expired += u64::from(end <= now);
         }
         let Some(policy) = policy else { return };
-        let interval = policy.interval().as_seconds();
+        // What is replaced when it expires, and by no other calendar, has no age.
+        let interval = match policy.has(Trigger::Time) {
+            true => policy.interval().as_seconds(),
+            false => 0,
+        };
         for (count, percent) in of.older.iter_mut().zip(PERCENT) {
             let bound = u128::from(interval) * u128::from(percent);
             *count += u64::from(interval > 0 && u128::from(age) * 100 > bound);
@@ -177,6 +182,19 @@ mod tests {
         assert_eq!(at(113), (1, 23, [1, 0]));
         assert_eq!(at(135), (1, 45, [1, 0]));
         assert_eq!(at(136), (1, 46, [1, 1]));
+    }
+
+    #[test]
+    fn what_has_no_calendar_of_its_own_is_never_too_old() {
+        let mut certificate = used(Some(730));
+        certificate.key_type = "client_certificate".parse().unwrap();
+        let (types, caches) = (KeyTypes::standard(), Caches::default());
+        let policies = Policies::standard(&types, caches, day(0)).unwrap();
+        let policy = policies.get(&certificate.key_type);
+        let mut assets = Assets::new(&KeyTypeLabels::default());
+        assets.add("client_certificate".into(), &certificate, policy, day(600));
+        let of = &assets.types[&SharedString::from("client_certificate")];
+        assert_eq!((of.assets, of.overdue, of.older), (1, 0, [0, 0]));
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub struct Shares {
     pub on_schedule: Option<f64>,
     pub automatic: Option<f64>,
     pub audited: Option<f64>,
+    /// How many `on_schedule` and `automatic` are shares of.
+    pub promoted: usize,
+    pub unaudited: usize,
 }
 
 /// The members of a leaf that are looked at.
@@ -159,10 +162,16 @@ impl Ended {
             on_schedule: share(on_schedule, count),
             automatic: share(automatic, count),
             audited: share(audited, all),
+            promoted: count,
+            unaudited: all - audited,
         }
     }
 
     /// To the recorder; nothing is told of a part of the window.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "rotations of three months do not come near 2^53"
+    )]
     pub fn tell(&self) {
         if !self.complete {
             return;
@@ -173,6 +182,8 @@ impl Ended {
         set(names::ROTATIONS_ON_SCHEDULE, shares.on_schedule);
         set(names::ROTATIONS_AUTOMATIC, shares.automatic);
         set(names::ROTATIONS_AUDITED, shares.audited);
+        gauge!(names::ROTATIONS_PROMOTED).set(shares.promoted as f64);
+        gauge!(names::ROTATIONS_UNAUDITED).set(shares.unaudited as f64);
     }
 }
 

@@ -16,14 +16,16 @@ pub async fn what_ended_lately_is_measured_and_found_in_the_log(place: Place) {
 
     let event = world.event(&engine, "test/a0").await;
     world.to_the_end(&engine, &event.id).await;
-    let shares = |succeeded, audited| Shares {
+    let shares = |succeeded, audited, unaudited| Shares {
         succeeded: Some(succeeded),
         on_schedule: Some(1.0),
         automatic: Some(1.0),
         audited: Some(audited),
+        promoted: 1,
+        unaudited,
     };
     measured.read(&engine).await.unwrap();
-    assert_eq!(measured.shares().await, shares(1.0, 1.0));
+    assert_eq!(measured.shares().await, shares(1.0, 1.0, 0));
 
     // Reading on counts nothing twice, and one who begins anew finds the same.
     let other = world.event(&engine, "test/a1").await;
@@ -34,15 +36,15 @@ pub async fn what_ended_lately_is_measured_and_found_in_the_log(place: Place) {
     world.to_the_end(&engine, &other.id).await;
     measured.read(&engine).await.unwrap();
     measured.read(&engine).await.unwrap();
-    assert_eq!(measured.shares().await, shares(0.5, 1.0));
+    assert_eq!(measured.shares().await, shares(0.5, 1.0, 0));
     let anew = Measured::default();
     anew.read(&engine).await.unwrap();
-    assert_eq!(anew.shares().await, shares(0.5, 1.0));
+    assert_eq!(anew.shares().await, shares(0.5, 1.0, 0));
     assert!(anew.ago().is_some());
 
     // The database says that something ended, and the log does not.
     anew.forget_what_the_log_tells(&event.id).await;
-    assert_eq!(anew.shares().await, shares(0.5, 0.5));
+    assert_eq!(anew.shares().await, shares(0.5, 0.5, 1));
 
     world.wait(Span::days(93));
     measured.read(&engine).await.unwrap();

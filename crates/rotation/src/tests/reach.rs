@@ -16,6 +16,7 @@ use trust::leaf::ActKind;
 use super::rings::Ring;
 use super::world::{KEY_TYPE, World, inventory};
 use crate::inventory::{Filter, Rotated, read_csv};
+use crate::measured::Measured;
 use crate::times::from_row;
 
 /// The variable by which `make reach` asks.
@@ -224,6 +225,13 @@ async fn measure(figures: &mut Figures, place: Place, assets: usize) {
     figures.add("plan of 90 days", Some(1_000), took);
     let (_, took) = timed(scheduler.run_now(HEALTH)).await;
     figures.add("health check", Some(5_000), took);
+    let (looked, took) = timed(scheduler.look_at_alerts()).await;
+    looked.unwrap();
+    figures.add("look at alerts", Some(5_000), took);
+    let measured = Measured::default();
+    let (read, took) = timed(measured.read(engine)).await;
+    read.unwrap();
+    figures.add("reading what metrics say, in the background", None, took);
 
     ring.wait(60 * DAY);
     let (run, took) = timed(scheduler.run_now(HEALTH)).await;
@@ -233,6 +241,14 @@ async fn measure(figures: &mut Figures, place: Place, assets: usize) {
     assert_eq!(summary["over_150_percent"]["count"], assets);
     assert_eq!(summary["over_150_percent"]["assets"][0], "external/a000000");
     figures.add("health check, all of them overdue", Some(5_000), took);
+    for what in [
+        "look at alerts, all of them overdue since the last one",
+        "look at alerts, all of them overdue as before",
+    ] {
+        let (looked, took) = timed(scheduler.look_at_alerts()).await;
+        assert!(looked.unwrap().conditions >= assets);
+        figures.add(what, Some(5_000), took);
+    }
     let known = engine.known().await.unwrap();
     let (plan, took) = timed(async { known.plan(Span::days(1)) }).await;
     assert!(plan.counts().overdue >= assets);

@@ -34,8 +34,7 @@ pub async fn read(state: &SharedState) {
     read_outcomes(state);
     read_process();
     read_database(state).await;
-    let age = state.services.rotation.measured_ago();
-    let age = age.map_or(f64::NAN, |age| age.as_secs_f64());
+    let age = state.services.rotation.measured_age();
     gauge!(names::INVENTORY_METRICS_AGE).set(age);
 }
 
@@ -77,6 +76,10 @@ fn read_rings(state: &SharedState) {
     // There may be a million keys: they are counted when something has changed.
     let counts = shown.counted.replace(snapshot.version) != Some(snapshot.version);
     let outcomes = state.services.signing.outcomes().rings;
+    let known = outcomes.iter();
+    let bad =
+        known.filter(|(name, outcome)| snapshot.rings.contains_key(&**name) && !outcome.is_good());
+    gauge!(names::RINGS_NOT_READY).set(count(bad.count()));
     for name in &shown.rings {
         if let Some(outcome) = outcomes.get(name) {
             gauge!(names::RING_READY, "ring" => name.to_string()).set(bit(outcome.is_good()));
@@ -218,5 +221,87 @@ async fn ask_database(state: &SharedState) {
         let age = waiting.since.map(|since| now.since(since));
         gauge!(names::EXECUTOR_OLDEST_SECONDS).set(age.unwrap_or_default().as_secs_f64());
         state.scraped.database().answered = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use base::names::{Kind, MOST_KEY_TYPES, MOST_RINGS, MOST_SIGNING_KEYS, Metric, Values};
+    use metrics::{Label, counter, histogram};
+    use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+
+    use super::*;
+
+    /// Routes, codes, receivers, witnesses, issuers, tasks: fewer of each than this.
+    const FEW: usize = 150;
+
+    fn values(metric: &Metric, label: &str, values: Values) -> Vec<String> {
+        let count = match (values, label) {
+            (Values::Of(words), _) => return words.iter().map(|word| (*word).to_owned()).collect(),
+            // Keys are of one ring each.
+            (_, "ring") if metric.name == names::SIGNATURES => 1,
+            (_, "ring") => MOST_RINGS,
+            (_, "key_type") => MOST_KEY_TYPES + 1,
+            (_, "kid") => MOST_SIGNING_KEYS + MOST_RINGS,
+            _ => FEW,
+        };
+        (0..count)
+            .map(|number| format!("value-{number:032}"))
+            .collect()
+    }
+
+    fn expose(metric: &Metric) -> usize {
+        let mut all: Vec<Vec<Label>> = vec![Vec::new()];
+        for label in metric.labels {
+            let values = values(metric, label.name, label.values);
+            let with = |known: &Vec<Label>, value: &String| {
+                let mut more = known.clone();
+                more.push(Label::new(label.name, value.clone()));
+                more
+            };
+            let each = |known| values.iter().map(move |value| with(known, value));
+            all = all.iter().flat_map(each).collect();
+        }
+        let count = all.len();
+        for labels in all {
+            match metric.kind {
+                Kind::Counter => counter!(metric.name, labels).increment(7),
+                Kind::Gauge => gauge!(metric.name, labels).set(7.5),
+                Kind::Histogram(_) => histogram!(metric.name, labels).record(0.01),
+            }
+        }
+        count
+    }
+
+    /// Held against what is asked for by `make reach`, which builds optimised.
+    #[test]
+    fn a_scrape_of_as_many_series_as_there_can_be_is_written_in_time() {
+        let mut builder = PrometheusBuilder::new();
+        for metric in names::all() {
+            if let Kind::Histogram(bounds) = metric.kind {
+                let name = Matcher::Full(metric.name.to_owned());
+                builder = builder.set_buckets_for_metric(name, bounds).unwrap();
+            }
+        }
+        let recorder = builder.build_recorder();
+        let count: usize =
+            metrics::with_local_recorder(&recorder, || names::all().map(expose).sum());
+        let handle = recorder.handle();
+        handle.render();
+        let mut took: Vec<Duration> = (0..5)
+            .map(|_| {
+                let began = Instant::now();
+                let text = handle.render();
+                assert!(text.lines().count() > count);
+                began.elapsed()
+            })
+            .collect();
+        took.sort_unstable();
+        println!("{count} series are written in {:?}", took[2]);
+        let is_asked_for = std::env::var_os("REACH").is_some();
+        let most = Duration::from_millis(if is_asked_for { 50 } else { 2_000 });
+        assert!(took[2] < most, "{took:?}");
     }
 }
