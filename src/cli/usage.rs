@@ -24,6 +24,20 @@ async fn usage(
     usage.map_err(from_store)
 }
 
+/// Since when there are hours, where some of those that are asked for have none.
+async fn counted_since(open: &CliContext, from: Time) -> Result<Option<Time>, Failure> {
+    let since = open.store.hours_since().await.map_err(from_store)?;
+    Ok(since.filter(|since| *since > from))
+}
+
+fn remark_since(since: Option<Time>) -> Option<String> {
+    since.map(|since| {
+        format!(
+            "Hours are counted since {since}, when the service was upgraded: what was signed before is in the sums and in no hour."
+        )
+    })
+}
+
 fn shown(key: &Key, usage: &KeyUsage) -> Value {
     let hours = usage.hours.iter();
     let hours = hours.map(|hour| json!({"from": hour.from, "signatures": hour.signatures}));
@@ -54,8 +68,11 @@ pub async fn of_key(
         let found = usage.hours.iter().find(|hour| hour.from == from);
         found.map_or(0, |hour| hour.signatures)
     };
+    let since = counted_since(open, usage.from).await?;
+    let mut told = shown(key, &usage);
+    told["hours_counted_since"] = json!(since);
     let starts = (usage.from.millis()..=usage.until.millis()).step_by(HOUR);
-    output.result(&shown(key, &usage), || {
+    output.result(&told, || {
         table(
             &["hour", "signatures", ""],
             starts.map(|millis| {
@@ -71,6 +88,9 @@ pub async fn of_key(
         usage.signatures(),
         usage.total
     ));
+    if let Some(remark) = remark_since(since) {
+        output.remark(remark);
+    }
     Ok(())
 }
 
@@ -88,7 +108,13 @@ pub async fn of_keys(
     let largest = all.iter().map(|(_, usage)| usage.signatures()).max();
     let largest = largest.unwrap_or(0);
     let told: Vec<Value> = all.iter().map(|(key, usage)| shown(key, usage)).collect();
-    output.result(&json!({"ring": ring, "keys": told}), || {
+    let from = all.iter().map(|(_, usage)| usage.from).min();
+    let since = match from {
+        Some(from) => counted_since(open, from).await?,
+        None => None,
+    };
+    let told = json!({"ring": ring, "keys": told, "hours_counted_since": since});
+    output.result(&told, || {
         table(
             &["number", "state", "kid", "signatures", "in all", ""],
             all.iter().map(|(key, usage)| {
@@ -103,12 +129,23 @@ pub async fn of_keys(
             }),
         )
     });
+    if let Some(remark) = remark_since(since) {
+        output.remark(remark);
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::bar;
+    use super::{bar, remark_since};
+    use trust::Time;
+
+    #[test]
+    fn hours_that_were_never_counted_are_told_and_nothing_else() {
+        assert_eq!(remark_since(None), None);
+        let told = remark_since(Some(Time::from_millis(1_795_000_000_000))).unwrap();
+        assert!(told.contains("since 2026-11-18T"), "{told}");
+    }
 
     #[test]
     fn a_bar_is_as_long_as_its_share_and_one_signature_is_seen() {
