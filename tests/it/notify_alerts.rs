@@ -1,4 +1,6 @@
-//! Conditions in a real Alertmanager (Debian `prometheus-alertmanager`).
+//! Conditions in a real Alertmanager (Debian `prometheus-alertmanager`), which is configured as in deploy/alertmanager.
+
+use serde_json::json;
 
 use crate::support::installation::{Installation, text};
 use crate::support::monitoring::Alertmanager;
@@ -8,7 +10,7 @@ use crate::support::receiver::configure;
 const RING: &str = "integrity";
 
 #[test]
-fn a_deadline_that_is_near_fires_in_an_alertmanager_until_it_is_over() {
+fn deadlines_and_alerts_fire_in_an_alertmanager_until_they_are_over() {
     let installation = Installation::new();
     installation.create_ring(RING, &[]);
     let alertmanager = Alertmanager::start(&installation);
@@ -21,7 +23,34 @@ fn a_deadline_that_is_near_fires_in_an_alertmanager_until_it_is_over() {
     );
     installation.chancery(["notify", "test", "am"]);
     assert_eq!(alertmanager.active("ChanceryNotificationTest").len(), 1);
+    // Of an alert of the service as well, under the name of its rule.
+    let asset = [
+        "asset",
+        "register",
+        "external/partner",
+        "--key-type",
+        "api_key",
+    ];
+    let old = [
+        "--storage",
+        "wrapped",
+        "--rotated-at",
+        "2020-01-01T00:00:00.000Z",
+    ];
+    installation.chancery([&asset[..], &old].concat());
     let _service = installation.serve();
+    let overdue = || alertmanager.active("ChanceryRotationOverdue");
+    until("the alert fires", || overdue().len() == 1);
+    let alert = overdue().remove(0);
+    assert_eq!(alert["labels"]["severity"], "critical");
+    assert_eq!(alert["labels"]["subject"], "external/partner");
+    let runbook = &alert["annotations"]["runbook_url"];
+    assert_eq!(runbook, "deploy/runbooks/rotation-overdue.md");
+    let id = alert["labels"]["alert"].as_str().expect("an id").to_owned();
+    let silence = ["alert", "silence", &id, "--for", "1h", "--reason", "known"];
+    installation.chancery(silence);
+    until("it is silenced", || overdue().is_empty());
+
     let words = ["ceremony", "new", "generate", "--ring", RING];
     let times = ["--approve-within", "24s", "--execute-within", "48s"];
     let id = installation.propose_words(&[&words[..], &times].concat());
@@ -44,4 +73,52 @@ fn a_deadline_that_is_near_fires_in_an_alertmanager_until_it_is_over() {
         "no",
     ]);
     until("it is resolved", || near().is_empty());
+
+    one_condition_never_hides_another(&alertmanager);
+}
+
+/// What follows from a condition is inhibited, and nothing else: not another asset, replica or environment.
+fn one_condition_never_hides_another(alertmanager: &Alertmanager) {
+    let of = |name: &str, severity: &str, more: &[(&str, &str)]| {
+        let mut labels = json!({"alertname": name, "severity": severity});
+        for (label, value) in more {
+            labels[label] = json!(value);
+        }
+        json!({ "labels": labels })
+    };
+    let in_staging = [("environment", "staging"), ("subject", "external/a")];
+    let elsewhere = [("environment", "production"), ("subject", "external/b")];
+    let [a, b] = ["a", "b"].map(|instance| [("job", "chancery"), ("instance", instance)]);
+    alertmanager.post(&json!([
+        of("ChanceryExpiry", "critical", &in_staging),
+        of("ChanceryExpiry", "warning", &in_staging),
+        of("ChanceryExpiry", "warning", &elsewhere),
+        of("ChanceryDatabaseUnavailable", "critical", &a),
+        of("ChanceryRingNotReady", "critical", &a),
+        of("ChanceryRingNotReady", "critical", &b),
+        of("ChanceryLogNotIntegrated", "critical", &a[..1]),
+    ]));
+    let told = |name: &str, label: &str| {
+        let alerts = alertmanager.active(name).into_iter();
+        let mut told: Vec<String> = alerts
+            .map(|alert| {
+                let labels = &alert["labels"];
+                format!("{} {}", labels["severity"], labels[label]).replace('"', "")
+            })
+            .collect();
+        told.sort();
+        told
+    };
+    until("what follows is inhibited", || {
+        told("ChanceryExpiry", "subject") == ["critical external/a", "warning external/b"]
+            && told("ChanceryRingNotReady", "instance") == ["critical b"]
+    });
+    assert_eq!(
+        told("ChanceryLogNotIntegrated", "job"),
+        ["critical chancery"]
+    );
+    assert_eq!(
+        told("ChanceryDatabaseUnavailable", "instance"),
+        ["critical a"]
+    );
 }
