@@ -22,7 +22,7 @@ pub use offline::Offline;
 pub use orders::Orders;
 pub use service::Service;
 pub use simulation::{Simulation, simulated};
-pub use telemetry::{Format, Telemetry};
+pub use telemetry::{Format, Telemetry, Traces};
 pub use trust::Trust;
 
 /// Prefix of settings in the environment.
@@ -141,6 +141,7 @@ impl Config {
         config.notify.resolve(base);
         config.rotation.resolve(base);
         config.orders.resolve(base);
+        config.telemetry.resolve(base);
         if let Some(simulation) = &mut config.simulation {
             simulation.resolve(base);
         }
@@ -160,6 +161,7 @@ impl Config {
         self.log.validate(self.profile)?;
         self.notify.validate(self.profile)?;
         self.rotation.validate()?;
+        self.telemetry.validate()?;
         if let Some(simulation) = &self.simulation {
             simulation.validate(&self.service, self.profile)?;
         }

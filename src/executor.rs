@@ -39,7 +39,7 @@ pub async fn run(path: &Path, world: &World) -> Result<(), Failure> {
     config
         .pins_are_apart()
         .map_err(|error| Failure::new(Code::Usage, error))?;
-    listen_to(&config)?;
+    listen_to(&config, None)?;
     // What would be read again needs a restart here.
     let _hangup = Hangup::new();
     let metrics = telemetry::record_metrics().context("cannot set up metrics")?;

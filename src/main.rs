@@ -17,6 +17,7 @@ use clap::Parser as _;
 use crate::cli::{Arguments, Command, LogCommand, World};
 use crate::config::Config;
 use crate::start::{CLOSING, cannot_serve, listen_to};
+use crate::telemetry::traces::{self, Exporting};
 use access::oidc::Oidc;
 use base::signals::{Hangup, shutdown_signal};
 use base::system::{fill, now};
@@ -100,12 +101,20 @@ async fn serve(
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let apart = config.pins_are_apart();
     apart.map_err(|error| Failure::new(Code::Usage, error))?;
-    let filter = listen_to(&config)?;
+    let env = world.env.clone();
+    let instance = format!(
+        "{:08x}",
+        u32::from_be_bytes(env.random().context("generating an instance name")?)
+    );
+    let exporting = config.telemetry.traces.as_ref();
+    let exporting = exporting.map(|to| Exporting::start(to, &config.service, &instance, &env));
+    let exporting = exporting.transpose();
+    let exporting = exporting.map_err(|why| usage(format!("telemetry.traces: {why}")))?;
+    let filter = listen_to(&config, exporting.as_ref())?;
     // From here on a hang-up does not end the process.
     let hangup = Hangup::new();
     let metrics = telemetry::record_metrics().context("cannot set up metrics")?;
     base::names::begin_at_zero();
-    let env = world.env.clone();
 
     let database = config
         .store
@@ -128,10 +137,6 @@ async fn serve(
         .context("cannot start the token pool")
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let log = Log::new(store.clone());
-    let instance = format!(
-        "{:08x}",
-        u32::from_be_bytes(env.random().context("generating an instance name")?)
-    );
     let log_key = Arc::new(signing::LogKey::new(keys.clone(), pool.clone()));
     let (proofs, runner) = log::open(
         &config.log,
@@ -238,6 +243,7 @@ async fn serve(
         env: env.clone(),
         rotation: scheduler,
         metrics,
+        set_parent: Arc::new(|span, parent| traces::set_parent(span, parent)),
         executor_late: config.notify.executor_late,
         instance: instance.clone(),
     };
@@ -256,6 +262,9 @@ async fn serve(
     }
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
+    }
+    if let Some(exporting) = exporting {
+        exporting.end().await;
     }
     served.map_err(cannot_serve)
 }
@@ -305,7 +314,7 @@ fn start_notifications(
 
 /// A witness for the logs of other services; it has neither token nor database.
 async fn serve_witness(options: &witness::Serve, world: World) -> Result<(), Failure> {
-    telemetry::init("info", telemetry::Format::Text)
+    telemetry::init("info", telemetry::Format::Text, None)
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let witness = Arc::new(options.open().map_err(cli::witness_failed)?);
     let clock = Arc::new(move || world.env.now());

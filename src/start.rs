@@ -14,6 +14,7 @@ use trust::error_chain;
 use crate::cli::from_keys;
 use crate::config::{self, Config};
 use crate::telemetry;
+use crate::telemetry::traces::Exporting;
 use verify::output::{Code, Failure};
 
 /// Between the first attempts; each further pause is twice as long.
@@ -83,12 +84,16 @@ fn may_pass(error: &keys::Error) -> bool {
 }
 
 /// From here on events are written.
-pub fn listen_to(config: &Config) -> Result<telemetry::Filter, Failure> {
+pub fn listen_to(
+    config: &Config,
+    exporting: Option<&Exporting>,
+) -> Result<telemetry::Filter, Failure> {
     let format = match config.telemetry.format {
         config::Format::Json => telemetry::Format::Json,
         config::Format::Text => telemetry::Format::Text,
     };
-    telemetry::init(&config.telemetry.filter, format)
+    let tracer = exporting.map(Exporting::tracer);
+    telemetry::init(&config.telemetry.filter, format, tracer)
         .map_err(|error| Failure::new(Code::Usage, error))
 }
 

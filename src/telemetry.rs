@@ -3,13 +3,16 @@
 use std::io::{self, IsTerminal as _};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
-use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::layer::SubscriberExt as _;
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use base::names::{self, Kind, describe};
 pub use metrics_exporter_prometheus::PrometheusHandle as Figures;
+
+pub mod traces;
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,29 +41,38 @@ pub enum Error {
 }
 
 /// Sends events to standard error, so that standard output stays the command's answer. `filter`
-/// is in the syntax of `tracing-subscriber`'s `EnvFilter`, for instance `info,hsm=debug`.
-pub fn init(filter: &str, format: Format) -> Result<Filter, Error> {
-    let (layer, handle) = reload::Layer::new(parse(filter)?);
-    let registry = tracing_subscriber::registry().with(layer);
-    match format {
-        Format::Json => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_writer(io::stderr),
-            )
-            .try_init(),
-        Format::Text => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .with_target(false)
-                    .with_ansi(has_colours())
-                    .with_writer(io::stderr),
-            )
-            .try_init(),
-    }
-    .map_err(Error::Subscriber)?;
+/// is in the syntax of `tracing-subscriber`'s `EnvFilter`, for instance `info,hsm=debug`. Spans of [`base::trace::TARGET`] are made by
+/// the tracer, where there is one; the filter has no say in that.
+pub fn init(filter: &str, format: Format, tracer: Option<SdkTracer>) -> Result<Filter, Error> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let written = match format {
+        Format::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(io::stderr)
+            .boxed(),
+        Format::Text => tracing_subscriber::fmt::layer()
+            .with_target(false)
+            .with_ansi(has_colours())
+            .with_writer(io::stderr)
+            .boxed(),
+    };
+    let exported = tracer.map(|tracer| {
+        let of = Targets::new().with_target(base::trace::TARGET, LevelFilter::TRACE);
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_level(false)
+            .with_target(false)
+            .with_filter(of)
+    });
+    tracing_subscriber::registry()
+        .with(written.with_filter(filter))
+        .with(exported)
+        .try_init()
+        .map_err(Error::Subscriber)?;
     Ok(Filter(handle))
 }
 
@@ -151,7 +163,7 @@ mod tests {
     #[test]
     fn a_filter_that_cannot_be_read_is_an_error() {
         assert!(matches!(
-            init("info,=x=", Format::Text),
+            init("info,=x=", Format::Text, None),
             Err(Error::Filter { .. })
         ));
     }

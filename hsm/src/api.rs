@@ -1,7 +1,6 @@
 //! The powers: what a caller may do with a token.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,9 @@ use crate::key::{CkaId, KeyRef, KeySpec, Scheme, Signature};
 /// Called exactly once with the outcome, on a thread of the supervisor: it must not block.
 pub type Reply = Box<dyn FnOnce(Result<Signature, Error>) + Send>;
 
+/// When work left the queue.
+pub type Given = Arc<OnceLock<Instant>>;
+
 /// One signature to make.
 pub struct SignRequest {
     pub key: Arc<KeyRef>,
@@ -20,6 +22,8 @@ pub struct SignRequest {
     /// When the answer is worthless. Until then a lost worker, a lost session or a lost token is made good in silence.
     pub deadline: Instant,
     pub reply: Reply,
+    /// Set when a worker is given it first, where somebody wants to know how long it waited.
+    pub given: Option<Given>,
 }
 
 /// The power of a replica: signatures by keys that exist.

@@ -21,7 +21,7 @@ mod uri;
 mod worker;
 
 pub use api::{
-    Administer, Attributes, DestroyOrder, GenerateOrder, Generated, ObjectClass, ObjectInfo,
+    Administer, Attributes, DestroyOrder, GenerateOrder, Generated, Given, ObjectClass, ObjectInfo,
     PrivateTemplate, Reply, Sign, SignRequest, TokenIdentity, Warrant,
 };
 pub use config::{Power, TokenConfig};

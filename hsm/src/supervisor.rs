@@ -195,11 +195,18 @@ impl Supervisor {
     }
 
     /// Takes all jobs under one lock and writes to each worker once.
-    fn admit(&self, jobs: impl IntoIterator<Item = (Arc<KeyRef>, Vec<u8>, Instant, Reply)>) {
+    fn admit(&self, requests: impl IntoIterator<Item = SignRequest>) {
         let now = Instant::now();
         let mut after = After::default();
         let mut pool = self.shared().pool();
-        for (key, input, deadline, reply) in jobs {
+        for request in requests {
+            let SignRequest {
+                key,
+                input,
+                deadline,
+                reply,
+                given,
+            } = request;
             if input.len() > LONGEST_INPUT {
                 let (cka_id, got) = (key.cka_id, input.len());
                 let error = Error::InputLength {
@@ -213,11 +220,12 @@ impl Supervisor {
                 continue;
             }
             let key = pool.keys.number(&key);
-            let job = Job::new(
+            let mut job = Job::new(
                 Task::Sign { key, input },
                 deadline,
                 Waiter::Signature(reply),
             );
+            job.given = given;
             pool.admit(job, now, &mut after);
         }
         drop(pool);
@@ -278,15 +286,17 @@ impl Drop for Owner {
 
 impl Sign for Supervisor {
     fn submit(&self, key: &Arc<KeyRef>, input: &[u8], deadline: Instant, reply: Reply) {
-        self.admit([(Arc::clone(key), input.to_vec(), deadline, reply)]);
+        self.admit([SignRequest {
+            key: Arc::clone(key),
+            input: input.to_vec(),
+            deadline,
+            reply,
+            given: None,
+        }]);
     }
 
     fn submit_all(&self, requests: Vec<SignRequest>) {
-        self.admit(
-            requests
-                .into_iter()
-                .map(|request| (request.key, request.input, request.deadline, request.reply)),
-        );
+        self.admit(requests);
     }
 }
 

@@ -76,4 +76,5 @@ mod prometheus_files;
 mod rotation_kill;
 mod rotation_ring;
 mod rotation_year;
+mod traces;
 mod upgrade;

@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod authority;
 pub mod ceremony;
 pub mod clocked;
+pub mod collector;
 pub mod custodian;
 pub mod database;
 pub mod executor;

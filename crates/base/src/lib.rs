@@ -10,6 +10,7 @@ pub mod signals;
 pub mod step;
 pub mod system;
 mod tasks;
+pub mod trace;
 
 pub use env::{Env, NoRandomness};
 pub use repeats::{Repeats, Trouble};

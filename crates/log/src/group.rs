@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
 use super::{Error, Published};
 use store::{MAX_BATCH, SignatureOutcome, SignatureRecord, Store};
@@ -27,6 +28,8 @@ struct Waiting {
     expected: Expected,
     records: Vec<SignatureRecord>,
     done: oneshot::Sender<Result<Vec<SignatureOutcome>, Error>>,
+    /// Told how many were committed together and how long that took.
+    span: Span,
 }
 
 /// Where signatures are recorded; cheap to clone.
@@ -93,6 +96,7 @@ impl Group {
                 expected,
                 records,
                 done,
+                span: Span::current(),
             })
             .await
             .map_err(|_| Error::Store(Arc::new(store::Error::closed())))?;
@@ -151,10 +155,12 @@ async fn commit(store: &Store, group: Vec<Waiting>) {
     let mut records = Vec::new();
     let mut shares = Vec::with_capacity(group.len());
     for waiting in group {
-        shares.push((waiting.records.len(), waiting.expected, waiting.done));
+        let share = (waiting.records.len(), waiting.expected, waiting.done);
+        shares.push((share, waiting.span));
         records.extend(waiting.records);
     }
     metrics::histogram!(base::names::GROUP_COMMIT_LEAVES).record(records.len() as f64);
+    let (together, began) = (records.len(), Instant::now());
     let mut outcomes = Vec::with_capacity(records.len());
     let mut failed = None;
     let mut left = records.as_slice();
@@ -171,7 +177,15 @@ async fn commit(store: &Store, group: Vec<Waiting>) {
         }
     }
     let mut outcomes = outcomes.into_iter();
-    for (count, expected, done) in shares {
+    let took = began.elapsed().as_secs_f64() * 1e3;
+    for ((count, expected, done), span) in shares {
+        span.record(
+            "chancery.group",
+            i64::try_from(together).unwrap_or(i64::MAX),
+        );
+        span.record("chancery.transaction_ms", took);
+        // Ended before the answer, which ends the request's.
+        drop(span);
         // Before the answer, so that the next group does not wait for what is done.
         drop(expected);
         let mine: Option<Vec<_>> = outcomes.by_ref().take(count).collect();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hsm::{Administer as _, Sign as _, Warrant};
 use tokio::sync::oneshot;
+use tracing::Span;
 use trust::place::{Pkcs11Location, Pkcs11ReadBack, ReadBack};
 use trust::{
     Algorithm, Approved, Destroy, DestroyKey, Generate, Location, Place, PublicKey, Template,
@@ -80,17 +81,22 @@ impl Backend for Pkcs11 {
         inputs: Vec<Vec<u8>>,
         deadline: Instant,
     ) -> Pending<Vec<Result<Vec<u8>, Error>>> {
+        let (span, began) = (Span::current(), Instant::now());
         let mut outcomes = Vec::with_capacity(inputs.len());
+        let mut left_queue = Vec::new();
         let requests = inputs
             .into_iter()
             .map(|input| {
                 let (done, outcome) = oneshot::channel();
                 outcomes.push(outcome);
+                let given: Option<hsm::Given> = (!span.is_disabled()).then(Arc::default);
+                left_queue.extend(given.clone());
                 hsm::SignRequest {
                     key: key.reference.clone(),
                     input,
                     deadline,
                     reply: reply(done),
+                    given,
                 }
             })
             .collect();
@@ -99,6 +105,11 @@ impl Backend for Pkcs11 {
             let mut results = Vec::with_capacity(outcomes.len());
             for outcome in outcomes {
                 results.push(outcome.await.unwrap_or(Err(Error::Stopped)));
+            }
+            // The rest of the span's time is the token's.
+            if let Some(last) = left_queue.iter().filter_map(|given| given.get()).max() {
+                let waited = last.saturating_duration_since(began);
+                span.record("chancery.queue_ms", waited.as_secs_f64() * 1e3);
             }
             results
         })

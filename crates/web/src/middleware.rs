@@ -14,4 +14,5 @@ pub mod refusals;
 mod request_id;
 mod rest;
 pub mod routes;
+mod span;
 mod work;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use access::oidc::Oidc;
 use base::Env;
+use base::trace::SetParent;
 use keyring::ceremony::CeremonyService;
 use keyring::keys::Keys;
 use keyring::signing::Signing;
@@ -42,6 +43,8 @@ pub struct Services {
     pub rotation: Scheduler,
     /// Renders what the recorder of metrics has counted.
     pub metrics: PrometheusHandle,
+    /// Lets the span of a request go on with its caller's trace.
+    pub set_parent: SetParent,
     /// How long an approved ceremony may wait: then there is no executor.
     pub executor_late: Duration,
     /// Names this process in the request ids that it makes; different for every start.

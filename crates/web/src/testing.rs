@@ -227,6 +227,7 @@ impl Fixture {
             log: Log::new(store.clone()),
             token: token.pool(),
             strangers: Handle::current(),
+            set_parent: base::trace::no_parent(),
             oidc: Arc::new(Oidc::new(&OidcSettings::default(), &env)),
             rotation: scheduler(&store, &keys, &env, &key_settings),
             metrics: metrics_exporter_prometheus::PrometheusBuilder::new()

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::api::Reply;
+use crate::api::{Given, Reply};
 use crate::error::{Act, Class, Error};
 use crate::frame::{Answer, Call, KeyNumber};
 use crate::key::Signature;
@@ -33,6 +33,8 @@ pub struct Job {
     pub task: Task,
     pub deadline: Instant,
     pub waiter: Waiter,
+    /// Set when a worker is given it first.
+    pub given: Option<Given>,
     /// Failed attempts, for the pause before the next.
     pub attempts: u32,
     /// Workers that died under it.
@@ -55,6 +57,7 @@ impl Job {
             task,
             deadline,
             waiter,
+            given: None,
             attempts: 0,
             deaths: 0,
             stolen: false,

@@ -197,6 +197,10 @@ impl Pool {
         let Some(slot) = best else {
             return Err(job);
         };
+        if let Some(given) = &job.given {
+            // Of what is done again the first time counts.
+            let _ = given.set(now);
+        }
         slot.send(job, &self.keys, now)?;
         after.touch(slot.link.as_ref());
         Ok(())

@@ -93,11 +93,16 @@ pub fn authorities(config: &Config, world: &World) -> Check {
     }
 }
 
-/// The filter of the service log, if `serve` would not take it.
+/// The filter of the service log or the collector of traces, if `serve` would not take it.
 pub fn filter(config: &Config) -> Option<Check> {
-    let error = telemetry::check(&config.telemetry.filter).err()?;
-    let advice = "correct telemetry.filter; `serve` refuses to start with it";
-    Some(bad("telemetry", error_chain(&error), advice))
+    if let Err(error) = telemetry::check(&config.telemetry.filter) {
+        let advice = "correct telemetry.filter; `serve` refuses to start with it";
+        return Some(bad("telemetry", error_chain(&error), advice));
+    }
+    let traces = config.telemetry.traces.as_ref()?;
+    let error = telemetry::traces::check(traces).err()?;
+    let advice = "correct [telemetry.traces]; `serve` refuses to start with it";
+    Some(bad("telemetry", error, advice))
 }
 
 pub fn tls(files: &web::Tls, world: &World) -> Check {

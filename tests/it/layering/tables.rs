@@ -6,7 +6,8 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
     (
         "src",
         &[
-            &["config", "telemetry"],
+            &["config"],
+            &["telemetry"],
             &["cli"],
             &["reload", "start"],
             &["executor"],

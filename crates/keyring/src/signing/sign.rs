@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use trust::{LOG_RING, Sha256Digest, Usage};
 
 use super::answer;
@@ -16,6 +18,7 @@ use super::signed::{Error, Signed};
 use crate::keys::{Key, Keys, Ring, Snapshot};
 use access::Principal;
 use base::Env;
+use base::trace::TARGET;
 use log::{self, Group, SignatureLeaf};
 use store::{Idempotency, Judged, SignatureOutcome, SignatureRecord, Store};
 use token::{self, Pool};
@@ -177,7 +180,14 @@ impl Signing {
                 self.keys.refresh().await;
             }
             let mut again = Vec::new();
-            for (place, item, outcome) in self.attempt(request, items).await {
+            let span = tracing::trace_span!(
+                target: TARGET,
+                "sign",
+                chancery.ring = request.ring,
+                chancery.signatures = i64::try_from(items.len()).unwrap_or(i64::MAX),
+                chancery.kid = Empty,
+            );
+            for (place, item, outcome) in self.attempt(request, items).instrument(span).await {
                 match outcome {
                     Err(
                         Error::KeyMayNotSign(_) | Error::NoActiveKey(_) | Error::Stopped { .. },
@@ -258,11 +268,11 @@ impl Signing {
                 Err(error) => results.push((place, item, Err(error))),
             }
         }
+        tracing::Span::current().record("chancery.kid", key.kid.as_str());
         let expected = self.group.expect(inputs.len());
-        let signatures = self
-            .pool
-            .sign_all(&key.handle, inputs, request.deadline)
-            .await;
+        let span = tracing::trace_span!(target: TARGET, "token", chancery.queue_ms = Empty);
+        let made = span.in_scope(|| self.pool.sign_all(&key.handle, inputs, request.deadline));
+        let signatures = made.instrument(span).await;
         if signatures.iter().any(Result::is_ok) {
             self.readiness.ring(&key.ring, None);
         } else if let Some(error) = signatures
@@ -288,7 +298,13 @@ impl Signing {
         if records.is_empty() {
             return results;
         }
-        match self.group.record(records, expected).await {
+        let span = tracing::trace_span!(
+            target: TARGET,
+            "commit",
+            chancery.group = Empty,
+            chancery.transaction_ms = Empty,
+        );
+        match self.group.record(records, expected).instrument(span).await {
             Ok(outcomes) => {
                 self.readiness.write(None);
                 let released = recorded.into_iter().zip(outcomes);

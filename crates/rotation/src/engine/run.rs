@@ -1,5 +1,6 @@
 //! One event, step by step, under its lease.
 
+use base::trace::TARGET;
 use base::{names, step};
 use calendar::next_step::{Next, next_step};
 use calendar::policy::{Policies, Policy};
@@ -12,6 +13,7 @@ use store::{
     Change, RotationEventRow, RotationLease, RotationPause, RotationStepRow, RotationWrite,
     StepBegin, StepEnd,
 };
+use tracing::Instrument as _;
 use trust::leaf::ActKind;
 
 use super::error::Error;
@@ -158,7 +160,15 @@ impl Engine {
         let (next, said) = self.next(&mut facts, policy, driver.as_ref(), task).await?;
         match next {
             Next::Step(which) => {
+                let span = tracing::trace_span!(
+                    target: TARGET,
+                    "rotation step",
+                    chancery.rotation = id.as_str(),
+                    chancery.step = which.as_str(),
+                    chancery.key_type = key_type.as_str(),
+                );
                 self.carry_out(judged, (&row, &facts), (which, said), driver.as_ref(), now)
+                    .instrument(span)
                     .await
             }
             Next::WaitUntil(until) => self.wait_until(judged, &row, now, until).await.map(Some),

@@ -26,6 +26,7 @@ use crate::middleware::refusals::{self, Refusal, Refusals};
 use crate::middleware::request_id::{REQUEST_ID, RequestIds};
 use crate::middleware::rest;
 use crate::middleware::routes::Route;
+use crate::middleware::span;
 use crate::middleware::work::{self, Unfinished};
 use crate::problem::{self, Code, Problem};
 use crate::services::Services;
@@ -90,11 +91,14 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
         .unwrap_or_default();
     let ring = ring_of(route, request.uri().path());
 
+    let traced = span::of(&method, route, &id_text);
     let known = layer.routes.get(route);
     let (mut request, rest) = rest::of(request);
 
     let mut caller = Caller::Anonymous;
     let admitted = admit(&layer, &mut request, &peer, started, &mut caller).await;
+    let headers = (request.headers(), started);
+    span::admitted(&traced, &layer.services, &caller, headers);
     let mut response = match &admitted {
         Err(problem) => problem.clone().into_response(),
         Ok(_) if method == Method::OPTIONS && known.is_some() => {
@@ -107,7 +111,10 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
         }
         Ok((deadline, permit)) => {
             let span = tracing::debug_span!("request", id = %id_text, %method, route);
-            let handled = next.run(request).instrument(span);
+            let handled = next
+                .run(request)
+                .instrument(span)
+                .instrument(traced.clone());
             let place = match caller.name() {
                 Some(_) => &Handle::current(),
                 None => &layer.services.strangers,
@@ -152,6 +159,8 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
     layer
         .metrics
         .answered(route, response.status(), started.elapsed());
+    span::answered(&traced, response.status());
+    drop(traced);
     let mut last = layer.stopping.load(Ordering::Relaxed);
     if let Some(rest) = rest {
         let permit = admitted.ok().map(|(_, permit)| permit);

@@ -79,6 +79,7 @@ fn thousands_of_signatures_at_once_are_each_answered_once_and_right() {
             key,
             deadline: soon(),
             reply,
+            given: None,
         }
     });
     signer.submit_all(requests.collect());

@@ -1,0 +1,243 @@
+//! Traces at a collector: what a span says, whose trace it is, and that nobody who signs notices the collector.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use serde_json::json;
+
+use crate::support::collector::{Collector, Mood, text as attribute};
+use crate::support::http::send;
+use crate::support::installation::{Installation, Service, base64url};
+use crate::support::process::{signal, until};
+use crate::support::receiver::configure;
+
+const RING: &str = "integrity";
+const PAYLOAD: &[u8] = b"what is signed is nobody's business";
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER: &str = "00f067aa0ba902b7";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn of(span: &Span, name: &str) -> Option<String> {
+    attribute(&span.attributes, name)
+}
+
+fn number(span: &Span, name: &str) -> f64 {
+    let found = of(span, name).unwrap_or_else(|| panic!("{name}: {span:?}"));
+    found.parse().expect("a number")
+}
+
+fn sign(service: &Service, signer: &str, traceparent: &str) -> String {
+    let body = json!({"format": "jws", "payload": base64url(PAYLOAD)}).to_string();
+    let bearer = format!("Bearer {signer}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", bearer.as_str()),
+        ("idempotency-key", "the-callers-own-key"),
+        ("traceparent", traceparent),
+        ("tracestate", "congo=t61rcWkgMzE"),
+        ("baggage", "user=olga"),
+    ];
+    let path = format!("/v1/rings/{RING}/sign");
+    let answer = send(&service.api, "POST", &path, &headers, body.as_bytes());
+    let answer = answer.expect("an answer").ok();
+    answer["jws"].as_str().expect("a JWS").to_owned()
+}
+
+/// One installation for all of it: what a collector that is well sees, and then what becomes of the service when it is not.
+#[test]
+fn a_signature_is_traced_from_the_request_to_the_commit_and_waits_for_no_collector() {
+    let installation = Installation::new();
+    let kid = installation.open_ring(RING);
+    let collector = Collector::start();
+    configure(
+        &installation,
+        &format!(
+            "[telemetry.traces]\nendpoint = \"{}\"\nallow_private = true\nratio = 1.0\nqueue = 512\nevery = \"100ms\"\ntimeout = \"1s\"\n",
+            collector.endpoint
+        ),
+    );
+    let signer = installation.grant("integrity-service", &format!("signer:{RING}"));
+    let asset = [
+        "asset",
+        "register",
+        "external/partner",
+        "--key-type",
+        "api_key",
+    ];
+    let old = [
+        "--storage",
+        "wrapped",
+        "--rotated-at",
+        "2020-01-01T00:00:00.000Z",
+    ];
+    installation.chancery([&asset[..], &old].concat());
+    let made = installation
+        .chancery(["rotation", "schedule", "api_key"])
+        .json();
+    let rotation = made[0]["id"].as_str().expect("an id").to_owned();
+    let mut service = installation.serve();
+
+    // The caller does not want it exported. That is not the caller's to say.
+    let jws = sign(&service, &signer, &format!("00-{TRACE}-{CALLER}-00"));
+    let signature = jws.rsplit_once('.').expect("a JWS").1.to_owned();
+    let in_trace = || {
+        let spans = collector.spans().into_iter();
+        let spans = spans.filter(|span| hex(&span.trace_id) == TRACE);
+        spans.collect::<Vec<Span>>()
+    };
+    until("the whole trace arrives", || in_trace().len() == 4);
+    let spans = in_trace();
+    let named = |name: &str| {
+        let found = spans.iter().find(|span| span.name == name);
+        found.unwrap_or_else(|| panic!("no {name}: {spans:?}"))
+    };
+    let request = named("POST /v1/rings/{ring}/sign");
+    assert_eq!(hex(&request.parent_span_id), CALLER);
+    assert_eq!(request.kind, 2, "a server's");
+    for (name, value) in [
+        ("http.request.method", "POST"),
+        ("http.route", "/v1/rings/{ring}/sign"),
+        ("http.response.status_code", "200"),
+        ("chancery.caller", "known"),
+    ] {
+        assert_eq!(of(request, name).as_deref(), Some(value), "{name}");
+    }
+    assert!(number(request, "chancery.admission_ms") >= 0.0);
+    let made = named("sign");
+    assert_eq!(made.parent_span_id, request.span_id);
+    assert_eq!(of(made, "chancery.ring").as_deref(), Some(RING));
+    assert_eq!(of(made, "chancery.kid"), Some(kid));
+    let (token, commit) = (named("token"), named("commit"));
+    for part in [token, commit] {
+        assert_eq!(part.parent_span_id, made.span_id);
+        assert!(request.start_time_unix_nano <= part.start_time_unix_nano);
+        assert!(part.end_time_unix_nano <= request.end_time_unix_nano);
+    }
+    assert!(token.end_time_unix_nano <= commit.start_time_unix_nano);
+    let millis = |span: &Span| (span.end_time_unix_nano - span.start_time_unix_nano) as f64 / 1e6;
+    assert!(number(token, "chancery.queue_ms") <= millis(token));
+    assert!(number(commit, "chancery.transaction_ms") <= millis(commit));
+    assert_eq!(of(commit, "chancery.group").as_deref(), Some("1"));
+    for (name, value) in [
+        ("service.name", "chancery"),
+        ("deployment.environment.name", "test"),
+    ] {
+        assert_eq!(collector.resource(name).as_deref(), Some(value), "{name}");
+    }
+
+    // A stranger's trace does not go on here.
+    let stranger = format!("00-{}-{CALLER}-01", "a".repeat(32));
+    let headers = [("traceparent", stranger.as_str())];
+    let path = "/.well-known/jwks.json";
+    assert_eq!(
+        send(&service.api, "GET", path, &headers, b"")
+            .expect("an answer")
+            .status,
+        200
+    );
+    let public = || {
+        let spans = collector.spans().into_iter();
+        let mut named = spans.filter(|span| span.name.ends_with(path));
+        named.next()
+    };
+    until("the stranger's request arrives", || public().is_some());
+    let public = public().expect("a span");
+    assert_ne!(hex(&public.trace_id), "a".repeat(32));
+    assert_eq!(public.parent_span_id, Vec::<u8>::new());
+    assert_eq!(of(&public, "chancery.caller").as_deref(), Some("stranger"));
+
+    // The steps of a rotation say which.
+    let administrator = installation.grant("operations", "administrator");
+    until("the administrator is known", || {
+        let body = json!({ "event_id": rotation });
+        let asked = service.post("/v1/key-rotation/execute", Some(&administrator), &body);
+        asked.status == 200
+    });
+    until("a step of the rotation arrives", || {
+        collector.spans().iter().any(|span| {
+            span.name == "rotation step"
+                && of(span, "chancery.rotation").as_ref() == Some(&rotation)
+        })
+    });
+
+    threat_spans_tell_a_secret(&installation, &collector, &signer, &signature);
+    case_a_collector_that_is_ill(&collector, &mut service, &signer);
+}
+
+fn threat_spans_tell_a_secret(
+    installation: &Installation,
+    collector: &Collector,
+    signer: &str,
+    signature: &str,
+) {
+    assert!(collector.has_seen(b"chancery.admission_ms"));
+    let pin = fs::read_to_string(installation.token_file("pin")).expect("the PIN");
+    for secret in [
+        pin.trim(),
+        signer,
+        signature,
+        &base64url(PAYLOAD),
+        std::str::from_utf8(PAYLOAD).expect("text"),
+        "the-callers-own-key",
+        "61rcWkgMzE",
+        "olga",
+        "external/partner",
+    ] {
+        assert!(!collector.has_seen(secret.as_bytes()), "{secret}");
+    }
+}
+
+/// It is silent, lies without end, refuses: signatures go on as before, what does not fit is dropped, and the service ends in time.
+fn case_a_collector_that_is_ill(collector: &Collector, service: &mut Service, signer: &str) {
+    let slowest = |count: usize| {
+        let times = (0..count).map(|_| {
+            let began = Instant::now();
+            sign(service, signer, "");
+            began.elapsed()
+        });
+        let mut times: Vec<Duration> = times.collect();
+        times.sort_unstable();
+        times[count / 2]
+    };
+    let well = slowest(20);
+    let failed = || {
+        service
+            .metric("chancery_spans_total{outcome=\"failed\"}")
+            .unwrap_or(0.0)
+    };
+    for mood in [Mood::Refuses, Mood::Endless, Mood::Silent] {
+        let before = failed();
+        collector.is(mood);
+        // More spans than may wait.
+        let median = slowest(200);
+        assert!(
+            median < well * 3 + Duration::from_millis(20),
+            "{mood:?}: {median:?}, {well:?}"
+        );
+        if mood != Mood::Endless {
+            until("it is known that they are not exported", || {
+                failed() > before
+            });
+        }
+    }
+    // It is well again, and gets what happens from now on.
+    let exported = || service.metric("chancery_spans_total{outcome=\"exported\"}");
+    let before = exported();
+    collector.is(Mood::Takes);
+    sign(service, signer, "");
+    until("spans are exported again", || exported() > before);
+    collector.is(Mood::Silent);
+    sign(service, signer, "");
+    let began = Instant::now();
+    signal("TERM", service.child.id());
+    service.child.wait().expect("it ends");
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+}
