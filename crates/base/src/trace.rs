@@ -45,7 +45,8 @@ impl TraceParent {
         if !rest || !dashes {
             return None;
         }
-        let [_, _] = [hex::<1>(bytes.get(..2)?)?, hex::<1>(bytes.get(53..55)?)?];
+        hex::<1>(bytes.get(..2)?)?;
+        hex::<1>(bytes.get(53..55)?)?;
         let trace_id = hex::<16>(bytes.get(3..35)?)?;
         let span_id = hex::<8>(bytes.get(36..52)?)?;
         let is_real = trace_id != [0; 16] && span_id != [0; 8];

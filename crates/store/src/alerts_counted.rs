@@ -13,7 +13,7 @@ statements! {
     /// Of what is open, which is bounded for each rule.
     OPEN_ALERTS_COUNTED = "SELECT name, level, CASE WHEN phase = 'firing' AND silenced_until > $1 THEN 'silenced'
             WHEN phase = 'firing' AND acknowledged_at IS NOT NULL THEN 'acknowledged' ELSE phase END AS state, COUNT(*)
-        FROM alert WHERE resolved_at IS NULL GROUP BY name, level, state";
+        FROM alert WHERE resolved_at IS NULL AND id > '' GROUP BY name, level, state";
 }
 
 /// Open alerts of one rule, level and state.

@@ -241,10 +241,12 @@ async fn measure(figures: &mut Figures, place: Place, assets: usize) {
     assert_eq!(summary["over_150_percent"]["count"], assets);
     assert_eq!(summary["over_150_percent"]["assets"][0], "external/a000000");
     figures.add("health check, all of them overdue", Some(5_000), took);
-    for what in [
+    let looks = [
         "look at alerts, all of them overdue since the last one",
         "look at alerts, all of them overdue as before",
-    ] {
+    ];
+    // Ten thousand rows are written, which takes its time where nothing is optimised.
+    for what in looks.into_iter().filter(|_| is_asked_for()) {
         let (looked, took) = timed(scheduler.look_at_alerts()).await;
         assert!(looked.unwrap().conditions >= assets);
         figures.add(what, Some(5_000), took);

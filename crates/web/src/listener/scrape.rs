@@ -244,6 +244,7 @@ mod tests {
             (_, "ring") if metric.name == names::SIGNATURES => 1,
             (_, "ring") => MOST_RINGS,
             (_, "key_type") => MOST_KEY_TYPES + 1,
+            (_, "version" | "commit") => 1,
             (_, "kid") => MOST_SIGNING_KEYS + MOST_RINGS,
             _ => FEW,
         };

@@ -146,12 +146,11 @@ impl Route {
 mod tests {
     use base::names::{MOST_RINGS, MOST_SIGNING_KEYS};
     use metrics_exporter_prometheus::PrometheusBuilder;
-    use trust::Sha256Digest;
 
     use super::*;
 
     fn kid(number: usize) -> Kid {
-        Kid::from_digest(Sha256Digest::of(format!("{number}").as_bytes()))
+        format!("{number:042}A").parse().unwrap()
     }
 
     #[test]
