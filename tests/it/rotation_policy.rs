@@ -37,8 +37,8 @@ fn in_force(installation: &Installation) -> (Value, Value, Value) {
 }
 
 /// What a service that runs says of the policy in force.
-fn served(service: &Service, auditor: &str) -> Value {
-    let (bearer, path) = (format!("Bearer {auditor}"), "/v1/policies/signing");
+fn served(service: &Service, operator: &str) -> Value {
+    let (bearer, path) = (format!("Bearer {operator}"), "/v1/policies/signing");
     let answer = send(
         &service.api,
         "GET",
@@ -97,7 +97,7 @@ fn custodians_change_the_policy_of_a_critical_key_type_and_nobody_else_does() {
     let installation = Installation::new();
     installation.open_ring("atp");
     installation.open_log();
-    let auditor = installation.grant("audit", "auditor");
+    let operator = installation.grant("watch", "operator");
     let service = installation.serve();
     let url = format!("http://{}", service.api);
     let does = |words: &[&str]| {
@@ -112,7 +112,7 @@ fn custodians_change_the_policy_of_a_critical_key_type_and_nobody_else_does() {
     let said = refused.json().to_string();
     assert!(said.contains("ceremony new rotation-policy"), "{said}");
 
-    assert_eq!(served(&service, &auditor)["interval"], "90d");
+    assert_eq!(served(&service, &operator)["interval"], "90d");
     let (_, by_ninety) = planned(&installation);
     let new = ["new", "rotation-policy", &file, "--proposer", "ada"];
     let why = ["--key", ada, "--reason", "a yearly review"];
@@ -154,7 +154,7 @@ fn custodians_change_the_policy_of_a_critical_key_type_and_nobody_else_does() {
     let (key_type, due) = planned(&installation);
     assert_eq!(key_type, "signing");
     assert_eq!(by_ninety.since(due).as_secs(), 30 * 86_400);
-    assert_eq!(served(&service, &auditor)["interval"], "60d");
+    assert_eq!(served(&service, &operator)["interval"], "60d");
     assert!(examined(&installation).0);
     // What was decided is shown to anybody, offline.
     let transcript = installation.file("policy.transcript");
@@ -185,7 +185,7 @@ fn custodians_change_the_policy_of_a_critical_key_type_and_nobody_else_does() {
          '\"version\":2', '\"version\":3'), reason, changed_by, changed_at, 100000 FROM rotation_policy",
     );
     assert_eq!(planned(&installation).1, due);
-    assert_eq!(served(&service, &auditor)["interval"], "60d");
+    assert_eq!(served(&service, &operator)["interval"], "60d");
     let (_, found) = examined(&installation);
     assert!(found.contains("decided version 3"), "{found}");
     let checked = installation.try_chancery(["log", "check"]);

@@ -337,6 +337,9 @@ impl InventoryService {
         if !is_ring && row.state == AssetState::Retired {
             return Err(Error::State(format!("{} is retired", row.asset)));
         }
+        if !wrong.is_empty() {
+            return Err(Error::Refused(wrong));
+        }
         let critical = types.get(row.key_type.as_str()).is_some_and(is_critical);
         if critical && description.key_type != row.key_type && !self.is_routine(row).await? {
             return Err(Error::StaysCritical {
@@ -344,10 +347,7 @@ impl InventoryService {
                 key_type: row.key_type.clone(),
             });
         }
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Refused(wrong)),
-        }
+        Ok(())
     }
 }
 
