@@ -345,6 +345,8 @@ impl Reader {
         for word in ["new new-origin", "request", "acceptance", "bundle"] {
             section.next(&format!("chancery ceremony {word}"));
         }
+        // Held by the tests of rotation policies.
+        section.next("chancery ceremony new rotation-policy");
         section.end();
     }
 

@@ -15,7 +15,7 @@ mod reach;
 mod replicas;
 mod rings;
 mod usage;
-pub mod world;
+mod world;
 
 /// Each function becomes one test on each engine.
 macro_rules! contract {

@@ -11,7 +11,6 @@ use trust::Time;
 use super::*;
 use crate::error::Error;
 use crate::policies::PolicyService;
-use crate::tests::world::pin;
 
 const NOW: i64 = 1_795_000_000_000;
 const DAY: i64 = 86_400_000;
@@ -24,6 +23,15 @@ fn at(days: i64) -> Time {
 
 fn name(text: &str) -> AssetName {
     text.parse().unwrap()
+}
+
+/// Of an installation without a genesis: no ceremony holds there.
+fn pin() -> trust::Pin {
+    trust::Pin {
+        genesis: trust::Sha256Digest::of(b""),
+        service: "chancery".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+    }
 }
 
 async fn inventory() -> (Place, InventoryService) {

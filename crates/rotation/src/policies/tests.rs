@@ -6,9 +6,17 @@ use calendar::{Grace, Span};
 use store::testing::place::Place;
 
 use super::*;
-use crate::tests::world::pin;
 
 const NOW: i64 = 1_795_000_000_000;
+
+/// Of an installation without a genesis: no ceremony holds there.
+fn pin() -> trust::Pin {
+    trust::Pin {
+        genesis: trust::Sha256Digest::of(b""),
+        service: "chancery".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+    }
+}
 
 fn now() -> Time {
     Time::from_millis(NOW)

@@ -89,7 +89,7 @@ pub fn asset(name: &str, since: Time) -> AssetFacts {
 }
 
 /// Of an installation without a genesis: no ceremony holds there.
-pub fn pin() -> Pin {
+fn pin() -> Pin {
     Pin {
         genesis: Sha256Digest::of(b""),
         service: "chancery".parse().unwrap(),
