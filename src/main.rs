@@ -227,13 +227,14 @@ async fn serve(
     let oidc = Arc::new(Oidc::new(&config.access.oidc, &env));
     oidc.start(&mut tasks);
     warn_of_unfinished(&store).await;
+    let policies = PolicyService::new(store.clone(), caches, keys.pin().clone());
     let services = web::Services {
         keys,
         signing,
         verification,
         evidence: evidence_builder,
         ceremonies,
-        inventory: InventoryService::new(store.clone(), PolicyService::new(store.clone(), caches)),
+        inventory: InventoryService::new(store.clone(), policies),
         transparency_log: proofs,
         store: store.clone(),
         log,

@@ -338,10 +338,24 @@ class Installation:
         order = {"first": first, "last": last, "bound": bound, "origin": origin}
         return self.later({"clock-correction": order}, {"corrected": order | (outcome or {})}, **changed)
 
+    def set_policy(self, order=None, outcome=None, **changed) -> str:
+        """The next version of the rotation policy of a critical key type."""
+        asked = policy_order() | (order or {})
+        named = {"key_type": asked["key_type"], "version": asked["version"], "digest": sha256(asked["document"])}
+        return self.later({"rotation-policy": asked}, {"policy-set": named | (outcome or {})}, **changed)
+
     def move(self, order: dict, outcome=None, **changed) -> str:
         """A new origin."""
         said = {name: order[name] for name in ("origin", "root", "size") if name in order}
         return self.later({"new-origin": order}, {"new-origin": said | (outcome or {})}, **changed)
+
+
+def policy_text(version: int, interval: str = "90d", **changed) -> str:
+    return canonical({"v": 1, "interval": interval, "key_type": "signing", "version": version} | changed)
+
+
+def policy_order() -> dict:
+    return {"document": policy_text(2, "60d"), "key_type": "signing", "replaces": policy_text(1), "version": 2}
 
 
 def subjects_of(operation: dict) -> list:
@@ -354,6 +368,8 @@ def subjects_of(operation: dict) -> list:
         return [f"key/{key['kid']}" for key in order["keys"]]
     if kind == "resume":
         return [f"stop/{order['ring'] or '*'}"]
+    if kind == "rotation-policy":
+        return [f"rotation-policy/{order['key_type']}"]
     return [f"key/{order['kid']}"] if kind in ("revoke", "emergency-rotation", "ratification") else ["log"]
 
 

@@ -6,7 +6,7 @@ import sys
 
 from sample_files import (
     TEMPLATES, Installation, Log, ServiceKey, WrappingKey, acts_of_ceremony, b64, b64u, by_passkey, canonical,
-    location_of, minute, sha256, token_place, tree_root, vault_place, with_log,
+    location_of, minute, policy_order, policy_text, sha256, token_place, tree_root, vault_place, with_log,
 )  # fmt: skip
 
 from sample_emergency import emergencies, stops
@@ -181,8 +181,34 @@ def operations(installation: Installation):
         yield f"move-empty-of-zeros-{name}", installation.move(nothing | zeros | {"root": root})
     for size in ("05", 2**63 - 1, 2**63):
         yield f"move-size-{size}", installation.move(order | {"previous_checkpoint": log.checkpoint().replace("\n5\n", f"\n{size}\n")})
+    yield from policies(installation)
     request = installation.request({"revoke": {"kid": kid}}) | {"operation": {"relocate": {}}}
     yield "unknown", installation.transcript(request, lambda _: {"revoked": {"kid": kid}})
+
+
+def policies(installation: Installation):
+    deviation = {"framework": "nist-sp-800-57", "paragraph": "5.3.6 (1)", "reason": "a\u202eb", "decided_by": "x", "until": minute(1)}
+    long = policy_text(2, "9" * 16384)
+    for name, order in (
+        ("good", {}), ("deviates", {"document": policy_text(2, deviations=[deviation])}), ("same", {"document": policy_text(2)}),
+        ("zero", {"version": 0}), ("one", {"version": 1, "document": policy_text(1), "replaces": policy_text(0)}),
+        ("left-out", {"version": 9, "document": policy_text(9)}), ("highest", {"version": 2**32 - 1, "document": policy_text(2**32 - 1)}),
+        ("of-version-zero", {"replaces": policy_text(0)}), ("of-a-later", {"replaces": policy_text(3)}), ("replaces-negative", {"replaces": policy_text(-1)}),
+        ("too-high", {"document": policy_text(2**32)}), ("three", {"version": 3}), ("document-three", {"document": policy_text(3)}), ("replaces-two", {"replaces": policy_text(2)}),
+        ("of-another", {"key_type": "api_key"}), ("not-a-type", {"key_type": "Signing"}), ("long", {"document": long}),
+        ("as-long-as-it-may", {"document": policy_text(2, "9" * (16384 - len(policy_text(2, ""))))}),
+        ("longer", {"document": policy_text(2, "9" * (16385 - len(policy_text(2, ""))))}),
+        ("umlauts", {"document": policy_text(2, "\u00e4" * 8140)}), ("many-umlauts", {"document": policy_text(2, "\u00e4" * 8200)}),
+        ("spaced", {"document": policy_text(2) + " "}), ("array", {"document": "[]"}), ("empty", {"replaces": ""}),
+        ("true", {"document": policy_text(True)}), ("text", {"document": policy_text("2")}), ("float", {"document": policy_text(2).replace(":2", ":2.0")}),
+        ("twice", {"document": policy_text(2).replace("{", '{"interval":"1d",')}), ("no-type", {"replaces": policy_text(1, key_type=None)}),
+    ):  # fmt: skip
+        yield f"policy-{name}", installation.set_policy(order)
+    for name, outcome in (("digest", {"digest": "0" * 64}), ("type", {"key_type": "api_key"}), ("version", {"version": 3})):
+        yield f"policy-set-other-{name}", installation.set_policy(outcome=outcome)
+    without = {name: value for name, value in policy_order().items() if name != "replaces"}
+    yield "policy-without-replaced", installation.later({"rotation-policy": without}, {"policy-set": {}})
+    yield "policy-other-line", installation.set_policy(request={"lines": [{"subject": "rotation-policy/api_key", "sequence": 1, "previous": None}]})
 
 
 def rooted(log: Log, change: dict) -> dict:

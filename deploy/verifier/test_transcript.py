@@ -15,7 +15,7 @@ from chancery_verifier.transcript import verify_transcript
 from refusals import Refusals
 from sample_files import (
     ALGORITHMS, ENVIRONMENT, SERVICE, TEMPLATES, Installation, Log, Person, ServiceKey, WrappingKey, armor, b64, b64u, by_passkey, canonical,
-    location_of, minute, sha256, ssh_string, token_place, tree_root, vault_place,
+    location_of, minute, policy_text, sha256, ssh_string, token_place, tree_root, vault_place,
 )  # fmt: skip
 
 KINDS = (
@@ -136,8 +136,8 @@ class Values(unittest.TestCase):
         kid = b64u(b"k" * 32)
         for reader, good, bad in (
             (shape.word, ("a", "a-1", "x" * 40), ("", "1a", "-a", "x" * 41, "A", "a_b", 1)),
-            (shape.subject, (f"key/{kid}", "ring/a", "trust", "log", "order/" + "0" * 32, "tenant/a", "ca/a"),
-             ("", "ring", "ring/", "ring/A", "key/a", f"ring/{kid}!", "log/", "log/a", "trust/a", "other/a", "order/0", "ring/a/b", 1)),
+            (shape.subject, (f"key/{kid}", "ring/a", "trust", "log", "order/" + "0" * 32, "tenant/a", "ca/a", "rotation-policy/jwt_signing"),
+             ("", "ring", "ring/", "ring/A", "rotation-policy", "rotation-policy/A", "key/a", f"ring/{kid}!", "log/", "log/a", "trust/a", "other/a", "order/0", "ring/a/b", 1)),
         ):  # fmt: skip
             for value in good:
                 self.assertEqual(reader(value), value)
@@ -443,6 +443,22 @@ class Operations(Transcripts):
         self.not_approved("Unreadable", self.installation.later({"clock-correction": nowhere}, {"destroyed": {"kids": []}}))
         somewhere = nowhere | {"origin": "o"}
         self.refused("Ceremony/Unreadable", self.verify, self.installation.later({"clock-correction": somewhere}, {"corrected": nowhere}))
+
+    def test_a_rotation_policy(self):
+        policy = self.installation.set_policy
+        self.assertEqual(self.verify(policy()).subjects, ["rotation-policy/signing"])
+        self.verify(policy({"document": policy_text(2, deviations=[{"until": minute(1)}])}))
+        self.verify(policy({"version": 9, "document": policy_text(9)}))
+        for order in (
+            {"version": 1}, {"version": 1, "document": policy_text(1)}, {"replaces": policy_text(0)}, {"replaces": policy_text(3)},
+            {"version": 3}, {"document": policy_text(3)}, {"replaces": policy_text(2)}, {"key_type": "api_key"}, {"document": "[]"},
+            {"document": policy_text(2) + " "}, {"document": policy_text(2, "9" * 16384)}, {"replaces": ""}, {"replaces": policy_text(True)},
+        ):  # fmt: skip
+            with self.subTest(order):
+                self.not_approved("RotationPolicy", policy(order))
+        self.not_approved("Unreadable", policy({"key_type": "Signing"}, {"key_type": "signing"}))
+        for outcome in ({"digest": "0" * 64}, {"key_type": "api_key"}, {"version": 3}):
+            self.refused("Ceremony/OtherOutcome", self.verify, policy(outcome=outcome))
 
     def test_a_new_origin(self):
         key = ServiceKey("Ed25519")

@@ -9,6 +9,8 @@ mod remote;
 mod remote_arguments;
 mod remote_new;
 mod remote_orders;
+mod replaced;
+mod rotation_policy;
 mod waiting;
 mod witness;
 
@@ -128,6 +130,8 @@ pub enum New {
     /// Say of leaves that a wrong clock wrote that they are not younger than an instant. `log clock` shows them. With
     /// `--url` nothing is signed unless first, last and bound are given; without them it is shown.
     ClockCorrection(Correction),
+    /// The next version of the rotation policy of a critical key type, as `policy show` writes it and you changed it.
+    RotationPolicy(rotation_policy::New),
     /// Go on under another origin, after published leaves were lost for good.
     #[command(name = "new-origin")]
     Origin(bundle::New),
@@ -361,6 +365,9 @@ pub async fn run(
             remote,
         } if remote.is_given()? => renew_at(&remote, &ceremony, input, world, output).await,
         Command::New(New::Origin(new)) => bundle::propose(path, new, world, output).await,
+        Command::New(New::RotationPolicy(new)) => {
+            rotation_policy::propose(path, new, world, output).await
+        }
         command => with_service(path, command, world, output).await,
     }
 }
@@ -481,7 +488,7 @@ async fn with_service(
         | Command::Record(_)
         | Command::Attest(_)
         | Command::Bundle(_)
-        | Command::New(New::Origin(_)) => Ok(()),
+        | Command::New(New::Origin(_) | New::RotationPolicy(_)) => Ok(()),
     }
 }
 

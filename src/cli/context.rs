@@ -133,7 +133,7 @@ impl CliContext {
     /// What rotates, and by which policies.
     pub fn inventory(&self) -> InventoryService {
         let caches = caches_of(self.settings.longest_cached());
-        let policies = PolicyService::new(self.store.clone(), caches);
+        let policies = PolicyService::new(self.store.clone(), caches, self.settings.pin.clone());
         InventoryService::new(self.store.clone(), policies)
     }
 

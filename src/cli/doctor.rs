@@ -7,6 +7,7 @@ mod listeners;
 mod log;
 mod notifications;
 mod oidc;
+mod policies;
 mod token;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use database::{account, credentials, database, history, trust_and_keys};
 use listeners::{addresses, authorities, filter, tls};
 use log::{log, witnesses};
 use notifications::notifications;
+use policies::policies;
 use token::{emergency, executor, pins, signing, token, waiting};
 use verify::output::{Code, Failure, Output, table};
 
@@ -42,6 +44,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
                 checks.push(log(&config, world, &store, &keys, pool.clone()).await);
                 checks.extend(history(&config, &keys));
                 checks.extend(credentials(&store).await);
+                checks.push(policies(&store, &keys).await);
                 checks.extend(notifications(&config, world, &store, &keys).await);
                 let late = config.notify.executor_late;
                 checks.extend(waiting(&store, late, world).await);

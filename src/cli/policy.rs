@@ -26,7 +26,8 @@ pub enum Command {
         #[arg(long)]
         versions: bool,
     },
-    /// Put the next version of a policy in force. Those of critical key types only the quorum changes.
+    /// Put the next version of a policy in force. Those of critical key types only the quorum changes: `ceremony new
+    /// rotation-policy`.
     Set {
         /// The whole document, JSON; its version is one more than that of the policy in force.
         file: PathBuf,
@@ -46,7 +47,7 @@ pub enum Command {
     },
 }
 
-fn read<T: DeserializeOwned>(file: &Path) -> Result<T, Failure> {
+pub fn read<T: DeserializeOwned>(file: &Path) -> Result<T, Failure> {
     let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
     let read = trust::json::parse_strict(&bytes);
     read.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
@@ -77,8 +78,12 @@ pub async fn run(
             let versions = versions.map_err(from_rotation)?;
             output.result(&versions, || {
                 let rows = versions.iter().map(|version| {
+                    let number = version.version;
                     [
-                        version.version.to_string(),
+                        match version.undecided {
+                            true => format!("{number} (not decided)"),
+                            false => number.to_string(),
+                        },
                         version
                             .changed_at
                             .map(|at| at.to_string())

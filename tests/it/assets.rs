@@ -84,10 +84,14 @@ fn assets_are_imported_listed_reported_on_and_exported() {
         "--reason",
         "tokens",
     ];
-    assert_eq!(
-        installation.chancery(describe).json()["key_type"],
-        "jwt_signing"
-    );
+    // No ring of this installation is routine.
+    let refused = installation.try_chancery(describe);
+    assert_eq!(refused.code, Some(3));
+    assert!(refused.json().to_string().contains("ceremony required"));
+    let owner = ["--owner", "identity", "--reason", "moved"];
+    let describe = ["asset", "describe", "signing/integrity"];
+    let row = installation.chancery(describe.into_iter().chain(owner));
+    assert_eq!(row.json()["key_type"], "signing");
     installation.chancery(["asset", "retire", "external/shop", "--reason", "closed"]);
     installation.chancery([
         "asset",

@@ -74,6 +74,7 @@ mod orders_night;
 mod prometheus;
 mod prometheus_files;
 mod rotation_kill;
+mod rotation_policy;
 mod rotation_ring;
 mod rotation_year;
 mod traces;

@@ -18,6 +18,7 @@ use rotation::jobs::Scheduler;
 use rotation::policies::PolicyService;
 use serde_json::json;
 use store::{RotationEventRow, Store};
+use testkit::custodians::Custodians;
 
 use crate::support::clocked::{Clocked, HOUR};
 use crate::support::process::repository;
@@ -77,7 +78,9 @@ impl Inventory for Everything {
 }
 
 fn inventory(store: &Store) -> InventoryService {
-    let policies = PolicyService::new(store.clone(), Caches::default());
+    let custodians = Custodians::new("simulation");
+    let pin = custodians.pin().clone();
+    let policies = PolicyService::new(store.clone(), Caches::default(), pin);
     InventoryService::new(store.clone(), policies)
 }
 

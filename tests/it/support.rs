@@ -13,6 +13,7 @@ pub mod http;
 pub mod installation;
 pub mod issuer;
 pub mod kept;
+pub mod kept_policy;
 pub mod load;
 pub mod monitoring;
 pub mod past;

@@ -110,6 +110,11 @@ impl KeyType {
     pub fn uses_token(&self) -> bool {
         self.storage == Storage::Hsm
     }
+
+    /// Whether only a quorum changes its policy.
+    pub fn is_critical(&self) -> bool {
+        self.priority == Priority::Critical
+    }
 }
 
 use ApprovalClass::{Automatic, Ceremony, StandingOrder};

@@ -15,6 +15,7 @@ mod leaves;
 mod notes;
 mod orders;
 mod page;
+mod policies;
 mod records;
 mod resume;
 mod state;
@@ -40,6 +41,7 @@ use self::state::{Mark, State};
 use self::tables::Tables;
 use self::tree::{Opened, OriginKeys, Tree, compare_upper, is_pruned};
 use crate::act_index::ActIndex;
+use crate::rotation_policies::PolicyError;
 use crate::storage::{Error as StorageError, Storage};
 use crate::suspended::SuspensionsError;
 use store::{self, CheckpointRow, Store};
@@ -72,6 +74,8 @@ pub enum Error {
     Unfinished,
     #[error("suspensions cannot be read")]
     Suspensions(#[from] SuspensionsError),
+    #[error("policies cannot be read")]
+    Policies(#[source] PolicyError),
 }
 
 /// What there is and what is wrong with it.
@@ -232,6 +236,10 @@ impl Auditor {
         records::documents(&tables.documents, &trail.acts, &mut findings);
         records::credentials(&tables.credentials, &trail.acts, &mut findings);
         records::rings(&tables.rings, &trail.acts, &mut findings);
+        records::unreadable(&tables.policies.rows.unreadable, &mut findings);
+        records::unreadable(&tables.policies.types.unreadable, &mut findings);
+        let held = (&tables.policies, &trail.acts, &self.pin);
+        policies::compare(&self.store, held, &mut findings).await?;
         act_index::compare(&self.store, tables.head, &trail.acts, &mut findings).await?;
         remarks(&tables, &trail, &mut findings);
         let checkpoints = tree.checkpoints;

@@ -462,8 +462,8 @@ fn missing(state: &mut EmergencyState, there: &BTreeSet<i64>) {
     }
 }
 
-/// The first leaf that tells that this resume, or ratification, was carried out.
-fn execution(leaves: &[LeafRow], held: &HeldUnder) -> Option<i64> {
+/// The first leaf that tells that this ceremony was carried out.
+pub(crate) fn execution(leaves: &[LeafRow], held: &HeldUnder) -> Option<i64> {
     let is_execution = |leaf: &&LeafRow| match Leaf::parse(leaf.body.as_bytes()) {
         Ok(Leaf::Act(act)) => held.is_execution(&act),
         _ => false,

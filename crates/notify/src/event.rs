@@ -222,6 +222,7 @@ impl EventKind {
                 | "corrected"
                 | "adopted after a crash"
                 | "ordered"
+                | "policy-set"
                 | "resumed"
                 | "ratified",
             )

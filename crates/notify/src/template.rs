@@ -132,6 +132,7 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
         (Language::En, "emergency-rotation") => {
             "a standby key signs at once, and the key before it is declared invalid; this cannot be undone"
         }
+        (Language::En, "rotation-policy") => "the rules change by which critical keys rotate",
         (Language::En, "ratification") => "an emergency rotation is agreed with",
         (Language::En, "rotation") => "a key or secret is replaced by the calendar",
         (Language::En, _) => "see the review",
@@ -148,6 +149,9 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
         (Language::De, "resume") => "das angehaltene Signieren geht weiter",
         (Language::De, "emergency-rotation") => {
             "ein Ersatzschlüssel signiert sofort, der bisherige wird für ungültig erklärt; das ist endgültig"
+        }
+        (Language::De, "rotation-policy") => {
+            "die Regeln ändern sich, nach denen kritische Schlüssel wechseln"
         }
         (Language::De, "ratification") => {
             "einem Notwechsel des Schlüssels wird nachträglich zugestimmt"

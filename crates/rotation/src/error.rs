@@ -1,8 +1,8 @@
 //! Why something was not done. Nothing was written then, but where the error says what was, and where the store says that the
 //! outcome is unknown.
 
-use calendar::Word;
 use calendar::policy::PolicyError;
+use calendar::{AssetName, Word};
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -23,9 +23,13 @@ pub enum Error {
     #[error("version {given} of the policy, expected {next}: it follows the version in force")]
     PolicyVersion { given: u32, next: u32 },
     #[error(
-        "ceremony required: {0} is a critical key type, whose policy only the quorum changes, and this version has no ceremony for it"
+        "ceremony required: {0} is a critical key type, whose policy only the quorum changes: `chancery ceremony new rotation-policy`"
     )]
     CeremonyRequired(Word),
+    #[error(
+        "ceremony required: {asset} rotates by the policy of the critical key type {key_type}, which only the quorum changes; only a ring that its signed policy calls routine gets another key type"
+    )]
+    StaysCritical { asset: AssetName, key_type: Word },
     #[error("import: {0}")]
     Import(#[from] ImportError),
     /// The parts before it are written.
@@ -42,8 +46,19 @@ pub enum Error {
     Json(#[from] trust::JsonError),
     #[error("the standing orders cannot be read")]
     Orders(#[from] keyring::ceremony::Error),
+    #[error("the policies cannot be read")]
+    Policies(#[source] log::PolicyError),
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+impl From<log::PolicyError> for Error {
+    fn from(error: log::PolicyError) -> Self {
+        match error {
+            log::PolicyError::Store(error) => Self::Store(error),
+            error => Self::Policies(error),
+        }
+    }
 }
 
 /// Why nothing of a file was read.
@@ -79,7 +94,7 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Store(error) | Self::BrokenOff { source: error, .. } => error.is_conflict(),
-            Self::Json(_) | Self::Orders(_) => false,
+            Self::Json(_) | Self::Orders(_) | Self::Policies(_) => false,
             _ => true,
         }
     }

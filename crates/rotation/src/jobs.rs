@@ -177,7 +177,8 @@ impl Scheduler {
             safety,
             actor.clone(),
         );
-        let policies = PolicyService::new(store.clone(), caches_of(keys.longest_cached()));
+        let caches = caches_of(keys.longest_cached());
+        let policies = PolicyService::new(store.clone(), caches, keys.pin().clone());
         let inventory = InventoryService::new(store.clone(), policies);
         let drivers = Drivers::default()
             .with(Arc::new(signing))

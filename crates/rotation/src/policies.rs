@@ -3,21 +3,26 @@
 //!
 //! A policy was right when it was set and may not be later: a deviation ends, a rule of a framework comes into force. It
 //! stays in force, because assets without rules would not rotate at all, and what is wrong is told with it (`lapsed`).
+//!
+//! Of a critical key type that policy is in force which a quorum decided last, whatever the rows say (`log`).
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use calendar::key_type::KeyType;
 use calendar::policy::{Caches, Exception, PolicyError};
-use calendar::words::Priority;
-use calendar::{KeyTypes, Policies, Policy, PolicyDocument, Span, Word};
-use log::{Event, Log};
+use calendar::{KeyTypes, Policies, Policy, PolicyDocument, Word};
+use log::{Event, Log, PolicyInForce, key_types, policy_in_force};
 use serde::Serialize;
 use store::{Change, InventoryChange, KeyTypeRow, PolicyRow, Store};
-use trust::Time;
 use trust::leaf::ActKind;
+use trust::{Pin, Time};
 
+use self::rings::Reassigned;
 use crate::error::{Error, policy_reasons};
+
+mod rings;
 
 /// Most bytes of a policy as canonical JSON.
 pub const LONGEST_DOCUMENT: usize = 16_384;
@@ -34,6 +39,17 @@ pub struct PolicyService {
     store: Store,
     log: Log,
     caches: Caches,
+    pin: Pin,
+    /// Of critical key types, what was proven last: as long as nothing is different, nothing is verified again.
+    proven: Arc<Mutex<BTreeMap<Word, (Seen, PolicyInForce)>>>,
+}
+
+/// What a policy in force was found from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    newest: Option<PolicyRow>,
+    /// The newest leaf that tells of a decision.
+    last: Option<i64>,
 }
 
 /// All that assets rotate by.
@@ -46,6 +62,8 @@ pub struct CurrentPolicies {
     rows: BTreeMap<Word, PolicyRow>,
     /// What is wrong today with a policy that was right when it was set.
     lapsed: BTreeMap<Word, Vec<PolicyError>>,
+    /// What the database says of it that no quorum decided.
+    unproven: BTreeMap<Word, Vec<String>>,
 }
 
 /// A policy with what is known of it.
@@ -63,7 +81,7 @@ pub struct PolicyView {
     pub document: PolicyDocument,
     /// Rules that it is outside of and nevertheless in force.
     pub exceptions: Vec<Exception>,
-    /// What is wrong with it today.
+    /// What is wrong with it today; of a critical key type also what the database says otherwise and is not followed.
     pub lapsed: Vec<String>,
 }
 
@@ -80,12 +98,16 @@ pub struct PolicyVersion {
     /// The leaf that tells of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_index: Option<i64>,
+    /// Of a critical key type: a row behind the version in force, which no quorum decided and which is not followed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub undecided: bool,
     pub document: PolicyDocument,
 }
 
 impl PolicyVersion {
     fn of(row: PolicyRow) -> Self {
         Self {
+            undecided: false,
             version: row.document.version,
             changed_at: Some(row.changed_at),
             changed_by: Some(row.changed_by),
@@ -103,6 +125,7 @@ impl PolicyVersion {
             changed_by: None,
             reason: None,
             log_index: None,
+            undecided: false,
             document: PolicyDocument::standard(key_type),
         }
     }
@@ -123,6 +146,14 @@ impl CurrentPolicies {
         let row = self.rows.get(&key_type.name);
         let policy = self.policies.get(&key_type.name);
         let lapsed = self.lapsed.get(&key_type.name);
+        let mut wrong = lapsed.map_or_else(Vec::new, |errors| policy_reasons(errors));
+        wrong.extend(
+            self.unproven
+                .get(&key_type.name)
+                .into_iter()
+                .flatten()
+                .cloned(),
+        );
         Some(PolicyView {
             critical: is_critical(key_type),
             changed_at: row.map(|row| row.changed_at),
@@ -130,7 +161,7 @@ impl CurrentPolicies {
             reason: row.map(|row| row.reason.clone()),
             document: self.document(key_type),
             exceptions: policy.map_or_else(Vec::new, |policy| policy.exceptions().to_vec()),
-            lapsed: lapsed.map_or_else(Vec::new, |errors| policy_reasons(errors)),
+            lapsed: wrong,
         })
     }
 
@@ -146,17 +177,14 @@ impl CurrentPolicies {
     }
 }
 
-/// Everything hangs on it: only the quorum changes its policy (design: rotation policy of a critical type).
+/// Whether only the quorum changes its policy (design: rotation policy of a critical type).
 pub fn is_critical(key_type: &KeyType) -> bool {
-    key_type.priority == Priority::Critical
+    key_type.is_critical()
 }
 
 /// Of an installation whose documents any cache serves at most so long, stale times included.
 pub fn caches_of(longest: Duration) -> Caches {
-    Caches {
-        max_age: Span::seconds(longest.as_secs()),
-        ..Caches::default()
-    }
+    Caches::serving(longest)
 }
 
 /// An instant as the calendar has it.
@@ -165,29 +193,66 @@ pub fn planned(time: Time) -> calendar::Time {
 }
 
 impl PolicyService {
-    /// `caches`: how long verifiers keep what this installation publishes.
-    pub fn new(store: Store, caches: Caches) -> Self {
+    /// `caches`: how long verifiers keep what this installation publishes; `pin`: whose quorum decides policies of critical
+    /// key types.
+    pub fn new(store: Store, caches: Caches, pin: Pin) -> Self {
         Self {
             log: Log::new(store.clone()),
             store,
             caches,
+            pin,
+            proven: Arc::default(),
         }
     }
 
     /// The sixteen, and those that this installation added.
     pub async fn types(&self) -> Result<KeyTypes, Error> {
-        let mut types = KeyTypes::standard();
-        for row in self.store.key_types().await?.all()? {
-            let name = row.key_type.name.clone();
-            // A program that is newer than the row may have brought a type of the same name: its own counts.
-            types = match types.get(name.as_str()) {
-                Some(_) => types,
-                None => types
-                    .with(row.key_type)
-                    .map_err(|taken| Error::State(taken.to_string()))?,
-            };
+        Ok(key_types(&self.store).await?)
+    }
+
+    /// The policy of a critical key type that a quorum decided last. What has a fault is looked at again each time, because
+    /// it may be repaired.
+    async fn in_force(&self, name: &Word) -> Result<PolicyInForce, Error> {
+        let newest = match self.store.rotation_policy(name).await {
+            // What is wrong with it is said below.
+            Err(error) if error.is_corrupt() => {
+                return Ok(policy_in_force(&self.store, &self.pin, name).await?);
+            }
+            newest => newest?,
+        };
+        let last = self.store.policy_decisions(name, i64::MAX, 1).await?;
+        let seen = Seen {
+            newest,
+            last: last.first().map(|leaf| leaf.index),
+        };
+        let lock = || self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(name).cloned();
+        if let Some((before, found)) = &known
+            && (before, found.faults.is_empty()) == (&seen, true)
+        {
+            return Ok(found.clone());
         }
-        Ok(types)
+        let found = policy_in_force(&self.store, &self.pin, name).await?;
+        if known.is_none_or(|(_, before)| before.faults != found.faults) {
+            for fault in &found.faults {
+                tracing::error!(key_type = %name, "{fault}");
+            }
+        }
+        lock().insert(name.clone(), (seen, found.clone()));
+        Ok(found)
+    }
+
+    /// What the database says of policies of critical key types, and of the rings that rotate by them, that no quorum decided,
+    /// and that is not followed.
+    pub async fn faults(&self) -> Result<Vec<String>, Error> {
+        let types = self.types().await?;
+        let mut faults = Vec::new();
+        for key_type in types.iter().filter(|key_type| is_critical(key_type)) {
+            faults.extend(self.in_force(&key_type.name).await?.faults);
+        }
+        let reassigned = self.reassigned(&types).await?;
+        faults.extend(reassigned.iter().map(Reassigned::fault));
+        Ok(faults)
     }
 
     /// All that assets rotate by, as of `now`.
@@ -195,9 +260,18 @@ impl PolicyService {
         let types = self.types().await?;
         let mut rows = BTreeMap::new();
         let mut checked = Vec::new();
-        let mut lapsed = BTreeMap::new();
+        let (mut lapsed, mut unproven) = (BTreeMap::new(), BTreeMap::new());
         for key_type in types.iter() {
-            let row = self.store.rotation_policy(&key_type.name).await?;
+            let row = match is_critical(key_type) {
+                false => self.store.rotation_policy(&key_type.name).await?,
+                true => {
+                    let found = self.in_force(&key_type.name).await?;
+                    if !found.faults.is_empty() {
+                        unproven.insert(key_type.name.clone(), found.faults);
+                    }
+                    found.decided
+                }
+            };
             let (document, set_at) = match &row {
                 Some(row) => (row.document.clone(), row.changed_at),
                 None => (PolicyDocument::standard(key_type), Time::from_millis(0)),
@@ -214,11 +288,16 @@ impl PolicyService {
                 rows.insert(key_type.name.clone(), row);
             }
         }
+        for ring in self.reassigned(&types).await? {
+            let faults: &mut Vec<String> = unproven.entry(ring.held.clone()).or_default();
+            faults.push(ring.fault());
+        }
         Ok(CurrentPolicies {
             policies: checked.into_iter().collect(),
             types,
             rows,
             lapsed,
+            unproven,
         })
     }
 
@@ -242,6 +321,13 @@ impl PolicyService {
             .await?
             .all()?;
         let mut versions: Vec<_> = rows.into_iter().map(PolicyVersion::of).collect();
+        if is_critical(key_type) {
+            let in_force = self.in_force(&key_type.name).await?.decided;
+            let in_force = in_force.map_or(1, |row| row.document.version);
+            for version in &mut versions {
+                version.undecided = version.version > in_force;
+            }
+        }
         if versions.len() < limit && before > 1 {
             versions.push(PolicyVersion::first(key_type));
         }

@@ -126,6 +126,23 @@ pub(crate) const LEAVES_OF_CEREMONY_POSTGRES: &str = concat!(
     WHERE kind = 'ceremony' AND (body::jsonb) ->> 'ref' = $1 AND idx >= $2 ORDER BY idx LIMIT $3"
 );
 
+/// Of an asset what ended ceremonies on its rules, by the index over what these leaves name: before an index, the newest
+/// first.
+pub(crate) const DECISIONS_SQLITE: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf INDEXED BY log_leaf_decision
+    WHERE kind = 'ceremony' AND json_extract(body, '$.asset') IS NOT NULL AND json_extract(body, '$.asset') = $1
+        AND idx < $2 ORDER BY idx DESC LIMIT $3"
+);
+pub(crate) const DECISIONS_POSTGRES: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf
+    WHERE kind = 'ceremony' AND (body::jsonb) ->> 'asset' IS NOT NULL AND (body::jsonb) ->> 'asset' = $1
+        AND idx < $2 ORDER BY idx DESC LIMIT $3"
+);
+
 /// Leaves at places in a JSON array.
 pub(crate) const LEAVES_AT_SQLITE: &str = concat!(
     "SELECT ",

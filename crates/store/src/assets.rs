@@ -6,6 +6,7 @@ use calendar::key_type::Storage;
 use calendar::{AssetName, Word};
 use trust::{Name, Time};
 
+use crate::ceremonies;
 use crate::decode::canonical;
 use crate::engine::{Columns, Connection, Engine, Value, expect_rows, guarded, json};
 use crate::error::{Error, Subject};
@@ -121,6 +122,15 @@ pub enum InventoryChange {
     /// Only as the next version of its key type.
     SetPolicy(Box<PolicyRow>),
     AddKeyType(Box<KeyTypeRow>),
+    /// executed → closed, for a ceremony on the policy of a critical key type: the same as [`Self::SetPolicy`].
+    DecidePolicy {
+        ceremony: String,
+        policy: Box<PolicyRow>,
+        /// The last leaf on this policy that the decision was compared with: there is none after it.
+        last: Option<i64>,
+        transcript: Vec<u8>,
+        at: i64,
+    },
 }
 
 pub(crate) async fn apply<E: Engine>(
@@ -157,6 +167,17 @@ pub(crate) async fn apply<E: Engine>(
         } => rotation_reports::report(tx, event, step, report).await,
         InventoryChange::SetPolicy(policy) => rotation_policies::set(tx, policy, index).await,
         InventoryChange::AddKeyType(key_type) => rotation_policies::add_type(tx, key_type).await,
+        InventoryChange::DecidePolicy {
+            ceremony,
+            policy,
+            last,
+            transcript,
+            at,
+        } => {
+            ceremonies::close_policy(tx, ceremony, transcript, *at).await?;
+            let decisions = E::DIALECT.decisions;
+            rotation_policies::decide(tx, policy, decisions, (*last, index)).await
+        }
     }
 }
 

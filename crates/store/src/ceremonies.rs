@@ -403,8 +403,10 @@ pub(crate) async fn move_by_hand<C: Connection>(
     }
     advance(tx, id, from, to, at).await?;
     match from {
-        // What came after a ratification in its line names it.
-        S::Executed if standing.operation != "ratification" => give_back(tx, id).await,
+        // What came after a ratification or a policy in its line names it.
+        S::Executed if !matches!(&*standing.operation, "ratification" | POLICY) => {
+            give_back(tx, id).await
+        }
         _ => Ok(()),
     }
 }
@@ -483,17 +485,34 @@ pub(crate) async fn close<C: Connection>(
     guarded(tx, CLOSE, &values, Subject::CeremonyState).await
 }
 
-/// For what took effect when it was carried out; a generated key and a standing order are accepted instead.
+/// For what took effect when it was carried out; a generated key, a standing order and a policy are accepted instead.
 pub(crate) async fn close_effective<C: Connection>(
     tx: &mut C,
     id: &str,
     transcript: &[u8],
     at: i64,
 ) -> Result<(), Error> {
-    if matches!(&*standing(tx, id).await?.operation, "generate" | "order") {
+    let operation = standing(tx, id).await?.operation;
+    if matches!(&*operation, "generate" | "order" | POLICY) {
         return Err(Error::conflict(Subject::Ceremony));
     }
     close(tx, id, transcript, at).await
+}
+
+/// The operation of a ceremony on the policy of a critical key type.
+const POLICY: &str = "rotation-policy";
+
+/// For a rotation policy, which takes effect in the same transaction.
+pub(crate) async fn close_policy<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    transcript: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    match &*standing(tx, id).await?.operation {
+        POLICY => close(tx, id, transcript, at).await,
+        _ => Err(Error::conflict(Subject::Ceremony)),
+    }
 }
 
 async fn executing<E: Engine>(engine: &E) -> Result<Vec<String>, Error> {

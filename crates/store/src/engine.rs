@@ -82,6 +82,8 @@ pub(crate) struct Dialect {
     pub last_emergency: &'static str,
     /// Of a ceremony, from an index on; in order.
     pub leaves_of_ceremony: &'static str,
+    /// Of an asset, before an index; the newest first.
+    pub decisions: &'static str,
     /// At places in the log; in order.
     pub leaves_at: &'static str,
     /// Ceremonies of ids.

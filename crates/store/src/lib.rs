@@ -148,7 +148,7 @@ pub use rotation_events::{
     Declaration, DueRotations, RotationEventRow, RotationMark, RotationPause, RotationWrite,
 };
 pub use rotation_lease::{RotationFence, RotationLease};
-pub use rotation_policies::{KeyTypeRow, PolicyRow};
+pub use rotation_policies::{KeyTypeRow, PolicyRow, policy_asset};
 pub use rotation_steps::{RotationReport, RotationStepRow, StepBegin, StepEnd};
 pub use rotation_told::{OpenRotations, Told};
 pub use rows::{Page, PageStart, Rows};

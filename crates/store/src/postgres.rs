@@ -248,6 +248,7 @@ impl Engine for PostgresEngine {
         emergency_leaves: asked::EMERGENCY_LEAVES_POSTGRES,
         last_emergency: asked::LAST_EMERGENCY_POSTGRES,
         leaves_of_ceremony: asked::LEAVES_OF_CEREMONY_POSTGRES,
+        decisions: asked::DECISIONS_POSTGRES,
         leaves_at: asked::LEAVES_AT_POSTGRES,
         ceremonies_of: asked::CEREMONIES_OF_POSTGRES,
         signatures_of:

@@ -9,8 +9,9 @@ use trust::{Sha256Digest, Time};
 
 use crate::database::{Store, on};
 use crate::decode::{Decode, canonical, unreadable};
-use crate::engine::{Columns, Connection, Value, guarded};
+use crate::engine::{Columns, Connection, Engine, Value, guarded};
 use crate::error::{Error, Subject};
+use crate::leaves::LeafRow;
 use crate::reads::{self, FromColumns, MAX_PAGE};
 use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
@@ -29,6 +30,8 @@ statements! {
         WHERE key_type = $1 ORDER BY version DESC LIMIT 1");
     POLICY_VERSIONS = concat!("SELECT ", policy_columns!(), " FROM rotation_policy
         WHERE key_type = $1 AND version < $2 ORDER BY version DESC LIMIT $3");
+    POLICIES_FROM = concat!("SELECT ", policy_columns!(), " FROM rotation_policy
+        WHERE idx >= $1 ORDER BY idx LIMIT $2");
     POLICY_VERSION = "SELECT version FROM rotation_policy WHERE key_type = $1 ORDER BY version DESC LIMIT 1";
     SET_POLICY = "INSERT INTO rotation_policy (key_type, version, document, reason, changed_by, changed_at, idx)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -121,19 +124,50 @@ impl FromColumns for PolicyRow {
     }
 }
 
+/// The asset that leaves of policies of a key type name.
+pub fn policy_asset(key_type: &str) -> String {
+    format!("policy/{key_type}")
+}
+
 /// Of two that planned on the same version one gets through here.
 pub(crate) async fn set<C: Connection>(
     tx: &mut C,
     policy: &PolicyRow,
     index: i64,
 ) -> Result<(), Error> {
-    let key_type = policy.document.key_type.as_str();
-    let asked = [Value::Text(key_type)];
-    let last = tx.fetch_optional(POLICY_VERSION, &asked).await?;
-    let last = last.map(|row| row.int(0)).transpose()?.unwrap_or(1);
-    if i64::from(policy.document.version) != last + 1 {
-        return Err(Error::conflict(Subject::Policy));
+    match i64::from(policy.document.version) == newest(tx, policy).await? + 1 {
+        true => insert(tx, policy, index).await,
+        false => Err(Error::conflict(Subject::Policy)),
     }
+}
+
+/// The same of a policy that a ceremony decided, after the last leaf on it that was looked at. Where rows were taken away it
+/// comes behind a gap.
+pub(crate) async fn decide<C: Connection>(
+    tx: &mut C,
+    policy: &PolicyRow,
+    decisions: &'static str,
+    (last, index): (Option<i64>, i64),
+) -> Result<(), Error> {
+    let asset = policy_asset(policy.document.key_type.as_str());
+    let asked = [Value::Text(&asset), Value::Int(i64::MAX), Value::Int(1)];
+    let told = tx.fetch_optional(decisions, &asked).await?;
+    let told = told.map(|row| row.int(0)).transpose()?;
+    let follows = i64::from(policy.document.version) > newest(tx, policy).await?;
+    match follows && told == last {
+        true => insert(tx, policy, index).await,
+        false => Err(Error::conflict(Subject::Policy)),
+    }
+}
+
+async fn newest<C: Connection>(tx: &mut C, policy: &PolicyRow) -> Result<i64, Error> {
+    let asked = [Value::Text(policy.document.key_type.as_str())];
+    let last = tx.fetch_optional(POLICY_VERSION, &asked).await?;
+    Ok(last.map(|row| row.int(0)).transpose()?.unwrap_or(1))
+}
+
+async fn insert<C: Connection>(tx: &mut C, policy: &PolicyRow, index: i64) -> Result<(), Error> {
+    let key_type = policy.document.key_type.as_str();
     let document = canonical(&policy.document)?;
     let values = [
         Value::Text(key_type),
@@ -160,6 +194,17 @@ pub(crate) async fn add_type<C: Connection>(tx: &mut C, row: &KeyTypeRow) -> Res
     added.map_err(|error| error.about(Subject::KeyType))
 }
 
+async fn newest_version<E: Engine>(engine: &E, key_type: &Word) -> Result<i64, Error> {
+    let asked = [Value::Text(key_type.as_str())];
+    let mut reader = engine.reader().await?;
+    let last = reader.fetch_optional(POLICY_VERSION, &asked).await?;
+    Ok(last.map(|row| row.int(0)).transpose()?.unwrap_or(1))
+}
+
+async fn decisions<E: Engine>(engine: &E, values: &[Value<'_>]) -> Result<Vec<LeafRow>, Error> {
+    reads::all(engine, E::DIALECT.decisions, values).await
+}
+
 impl Store {
     /// The key types that this installation added.
     pub async fn key_types(&self) -> Result<Rows<KeyTypeRow>, Error> {
@@ -170,6 +215,35 @@ impl Store {
     pub async fn rotation_policy(&self, key_type: &Word) -> Result<Option<PolicyRow>, Error> {
         let asked = [Value::Text(key_type.as_str())];
         on!(self, engine => reads::one(engine, POLICY, &asked))
+    }
+
+    /// The number of the newest version of the policy of a key type, which there is no row of while it is the first.
+    pub async fn newest_policy_version(&self, key_type: &Word) -> Result<i64, Error> {
+        on!(self, engine => newest_version(engine, key_type))
+    }
+
+    /// The leaves of ceremonies that tell of decisions on the policy of a key type before an index, the newest first; at
+    /// most [`MAX_PAGE`].
+    pub async fn policy_decisions(
+        &self,
+        key_type: &Word,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<LeafRow>, Error> {
+        let asset = policy_asset(key_type.as_str());
+        let limit = Value::Int(limit.clamp(1, MAX_PAGE));
+        let values = [Value::Text(&asset), Value::Int(before), limit];
+        on!(self, engine => decisions(engine, &values))
+    }
+
+    /// The versions of all policies in the order of the leaves that tell of them, from a leaf on; at most [`MAX_PAGE`].
+    pub async fn rotation_policies_from(
+        &self,
+        index: i64,
+        limit: i64,
+    ) -> Result<Rows<PolicyRow>, Error> {
+        let values = [index, limit.clamp(1, MAX_PAGE)].map(Value::Int);
+        on!(self, engine => rows::each(engine, POLICIES_FROM, &values))
     }
 
     /// The versions of the policy of a key type below one, the highest first; at most [`MAX_PAGE`].

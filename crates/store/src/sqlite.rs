@@ -147,6 +147,7 @@ impl Engine for SqliteEngine {
         emergency_leaves: asked::EMERGENCY_LEAVES_SQLITE,
         last_emergency: asked::LAST_EMERGENCY_SQLITE,
         leaves_of_ceremony: asked::LEAVES_OF_CEREMONY_SQLITE,
+        decisions: asked::DECISIONS_SQLITE,
         leaves_at: asked::LEAVES_AT_SQLITE,
         ceremonies_of: asked::CEREMONIES_OF_SQLITE,
         signatures_of:

@@ -13,7 +13,7 @@ use crate::member_signature::MemberSignature;
 use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
 use crate::place::{Location, ReadBack};
-use crate::request::{ClockCorrection, Generate, Request, Resume};
+use crate::request::{ClockCorrection, DecidedPolicy, Generate, Request, Resume};
 use crate::time::Time;
 
 /// A member's signature over [`Request::message`]: the proposer's, or a custodian's approval.
@@ -139,6 +139,8 @@ pub enum Outcome {
         /// SHA-256 of its request.
         rotation: Sha256Digest,
     },
+    /// The policy is the next version, as ordered.
+    PolicySet(DecidedPolicy),
 }
 
 /// A generated key.

@@ -37,6 +37,7 @@ pub mod json;
 pub mod jwk;
 pub mod jws;
 pub mod key_name;
+pub mod key_type;
 pub mod leaf;
 pub mod life;
 pub mod log_acts;
@@ -95,6 +96,7 @@ pub use digest::Sha256Digest;
 pub use error_chain::error_chain;
 pub use json::JsonError;
 pub use jwk::{Jwk, Kid, PublicKey};
+pub use key_type::KeyTypeName;
 pub use member_signature::MemberSignature;
 pub use name::{LOG_RING, Name};
 pub use namespace::{Namespace, Purpose};
@@ -103,7 +105,8 @@ pub use policy::{Policy, Threshold};
 pub use recovery::RecoveryRoster;
 pub use request::{
     ClockCorrection, Destroy, DestroyKey, DocumentRef, EmergencyRotation, Generate, KeyPurpose,
-    NewOrigin, Operation, OrderUse, Ratification, Request, Resume, Revoke, StandingOrder, Usage,
+    NewOrigin, Operation, OrderUse, Ratification, Request, Resume, Revoke, RotationPolicy,
+    StandingOrder, Usage,
 };
 pub use roster::{Member, MemberId, MemberKey, Role, Roster};
 pub use safety::Safety;

@@ -5,6 +5,7 @@ mod emergency;
 mod misfit;
 mod operation;
 mod purpose;
+mod rotation_policy;
 mod standing_order;
 
 use std::num::NonZeroU32;
@@ -31,6 +32,7 @@ pub use operation::{
     RevocationReason, Revoke,
 };
 pub use purpose::{KeyPurpose, WrapAlgorithm, WrapKeySpec};
+pub use rotation_policy::{DecidedPolicy, LONGEST_POLICY, RotationPolicy};
 pub use standing_order::{
     MOST_USES, OrderError, OrderExecutor, OrderPlace, OrderToken, OrderWindow, StandingOrder,
     Weekday,

@@ -1,5 +1,6 @@
 //! A request, or the statement of what was done, as custodians read it, rendered from its bytes.
 
+mod rotation_policy;
 mod summary;
 
 use std::fmt::Write as _;

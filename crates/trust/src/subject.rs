@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::bytes16::Nonce;
 use crate::digest::Sha256Digest;
 use crate::jwk::Kid;
+use crate::key_type::KeyTypeName;
 use crate::name::{LOG_RING, Name};
 
 /// What a ceremony is about.
@@ -30,6 +31,8 @@ pub enum Subject {
     Ca(Name),
     /// `stop/RING`, or `stop/*` for all rings: stops of signing, and their ends.
     Stop(Scope),
+    /// `rotation-policy/KEY_TYPE`: the policy by which a critical key type rotates.
+    RotationPolicy(KeyTypeName),
 }
 
 /// Whose signing is stopped.
@@ -79,7 +82,7 @@ const ALL_RINGS: &str = "*";
 /// The text names no subject.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "expected ring/NAME, key/KID, trust, order/ID, tenant/ID, log, ca/NAME, stop/RING or stop/*"
+    "expected ring/NAME, key/KID, trust, order/ID, tenant/ID, log, ca/NAME, stop/RING, stop/* or rotation-policy/KEY_TYPE"
 )]
 pub struct NotASubject;
 
@@ -94,6 +97,7 @@ impl fmt::Display for Subject {
             Self::Log => f.write_str("log"),
             Self::Ca(name) => write!(f, "ca/{name}"),
             Self::Stop(scope) => write!(f, "stop/{scope}"),
+            Self::RotationPolicy(of) => write!(f, "rotation-policy/{of}"),
         }
     }
 }
@@ -113,6 +117,7 @@ impl FromStr for Subject {
             Some(("order", id)) => read(id).map(Self::Order),
             Some(("tenant", name)) => read(name).map(Self::Tenant),
             Some(("ca", name)) => read(name).map(Self::Ca),
+            Some(("rotation-policy", name)) => read(name).map(Self::RotationPolicy),
             Some(("stop", ALL_RINGS)) => Ok(Self::Stop(Scope::All)),
             Some(("stop", name)) => read(name).map(|name| Self::Stop(Scope::Ring(name))),
             _ => Err(NotASubject),
@@ -162,12 +167,25 @@ mod tests {
             "ca/mesh",
             "stop/atp-integrity",
             "stop/*",
+            "rotation-policy/jwt_signing",
         ] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
         for bad in [
-            "", "ring", "ring/", "ring/A", "key/x", "trust/", "log/a", "asset/a", "stop", "stop/",
-            "stop/**", "stop/A",
+            "",
+            "ring",
+            "ring/",
+            "ring/A",
+            "key/x",
+            "trust/",
+            "log/a",
+            "asset/a",
+            "stop",
+            "stop/",
+            "stop/**",
+            "stop/A",
+            "rotation-policy",
+            "rotation-policy/A",
         ] {
             assert!(bad.parse::<Subject>().is_err(), "{bad}");
         }

@@ -458,7 +458,8 @@ impl VerifiedTranscript {
             Finished::Corrected(_)
             | Finished::NewOrigin
             | Finished::Ordered(_)
-            | Finished::Resumed(_) => Vec::new(),
+            | Finished::Resumed(_)
+            | Finished::PolicySet(_) => Vec::new(),
         }
     }
 

@@ -220,7 +220,7 @@ impl Fixture {
             ),
             inventory: InventoryService::new(
                 store.clone(),
-                PolicyService::new(store.clone(), Caches::default()),
+                PolicyService::new(store.clone(), Caches::default(), key_settings.pin.clone()),
             ),
             transparency_log: proofs,
             store: store.clone(),

@@ -135,6 +135,7 @@ outcome = tagged(
         "resumed": operations.resume,
         "emergency-rotated": record({"kid": shape.kid, "revoked": shape.kid}),
         "ratified": record({"rotation": shape.digest}),
+        "policy-set": operations.decided_policy,
     }
 )
 statement = record(

@@ -6,11 +6,13 @@ from .place import check_plain, check_template, location, place, template
 from .refusal import Malformed
 from .shape import array, instant, is_plain, one_of, or_null, record, tagged, text
 from .sshsig import read_key_text
+from .strict_json import read_canonical
 from .tlog import EMPTY_ROOT, Checkpoint, is_key_name, read_checkpoint
 
 MAX_KEYS = 100
 MAX_LOCATIONS = 16
 MAX_ORIGIN = 200
+MAX_POLICY = 16384
 LOG_RING = "log"
 RATIFY_WITHIN = 24 * 60 * 60
 REASONS = ("unspecified", "compromised", "superseded")
@@ -103,6 +105,8 @@ emergency_rotation = record(
         "standby_number": shape.u32,
     }
 )
+rotation_policy = record({"document": text, "key_type": shape.key_type, "replaces": text, "version": shape.u32})
+decided_policy = record({"digest": shape.digest, "key_type": shape.key_type, "version": shape.u32})
 ratification = record({"kid": shape.kid, "ring": shape.name, "rotation": shape.digest})
 operation = tagged(
     {
@@ -115,6 +119,7 @@ operation = tagged(
         "resume": resume,
         "emergency-rotation": emergency_rotation,
         "ratification": ratification,
+        "rotation-policy": rotation_policy,
     }
 )
 
@@ -129,6 +134,8 @@ def subjects_of(kind: str, order: dict) -> list:
         return [f"order/{order['id']}"]
     if kind == "resume":
         return [f"stop/{order['ring'] or '*'}"]
+    if kind == "rotation-policy":
+        return [f"rotation-policy/{order['key_type']}"]
     return [f"key/{order['kid']}"] if kind in ("revoke", "emergency-rotation", "ratification") else ["log"]
 
 
@@ -271,6 +278,34 @@ def _check_ratification(order: dict, _created_at: str) -> None:
     _need_another_ring(order)
 
 
+def decided(order: dict) -> dict:
+    """The policy that takes effect, by name."""
+    digest = shape.sha256_hex(order["document"].encode())
+    return {"digest": digest, "key_type": order["key_type"], "version": order["version"]}
+
+
+def _check_rotation_policy(order: dict, _created_at: str) -> None:
+    version = order["version"]
+    _need(_version_of(order["document"], order["key_type"]) == version, "RotationPolicy: `document`")
+    replaced = _version_of(order["replaces"], order["key_type"])
+    _need(replaced is not None and 1 <= replaced < version, "RotationPolicy: `replaces`")
+
+
+def _version_of(body: str, key_type: str) -> int | None:
+    """The version of a policy of this key type."""
+    try:
+        data = body.encode("utf-8")
+        policy = read_canonical(data)
+    except (Malformed, UnicodeEncodeError):
+        return None
+    if len(data) > MAX_POLICY or not isinstance(policy, dict):
+        return None
+    # True is 1 in Python, and is no number in JSON.
+    found = policy.get("version")
+    is_number = isinstance(found, int) and not isinstance(found, bool)
+    return found if is_number and policy.get("key_type") == key_type else None
+
+
 _CHECKS = {
     "generate": _check_generate,
     "destroy": _check_destroy,
@@ -280,4 +315,5 @@ _CHECKS = {
     "order": _check_order,
     "emergency-rotation": _check_emergency_rotation,
     "ratification": _check_ratification,
+    "rotation-policy": _check_rotation_policy,
 }

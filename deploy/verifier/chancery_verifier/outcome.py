@@ -4,6 +4,7 @@ import hashlib
 
 from . import place
 from .keys import PublicKey, read_spki
+from .operations import decided
 from .refusal import Malformed, Refused
 from .roster import Pin
 from .shape import b64u_of_bytes, bytes_of_b64u, sha256_hex
@@ -50,6 +51,8 @@ def _expected(operation: str, order: dict) -> tuple:
         return "emergency-rotated", {"kid": order["standby"], "revoked": order["kid"]}
     if operation == "ratification":
         return "ratified", {"rotation": order["rotation"]}
+    if operation == "rotation-policy":
+        return "policy-set", decided(order)
     if operation == "order":
         return "ordered", {"id": order["id"]}
     return "new-origin", {name: order[name] for name in ("origin", "root", "size")}

@@ -232,6 +232,7 @@ hex16 = matching(r"[0-9a-f]{32}", "16 bytes in lower-case hexadecimal")
 algorithm = one_of(*ALGORITHMS)
 key_spec = one_of(*KEY_SPECS)
 usage = one_of(*USAGES)
+key_type = matching(r"[a-z0-9][a-z0-9_-]{0,39}", "a key type of a-z, 0-9, - and _")
 word = matching(r"[a-z][a-z0-9-]{0,39}", "a word of a-z, 0-9 and -, beginning with a letter")
 
 
@@ -240,7 +241,9 @@ def _stopped(value) -> str:
     return value if value == "*" else name(value)
 
 
-_NAMES_OF_SUBJECTS = {"ring": name, "key": kid, "order": hex16, "tenant": name, "ca": name, "stop": _stopped}
+_NAMES_OF_SUBJECTS = {
+    "ring": name, "key": kid, "order": hex16, "tenant": name, "ca": name, "stop": _stopped, "rotation-policy": key_type,
+}  # fmt: skip
 
 _NOT_PLAIN = (
     (0x0000, 0x001F), (0x007F, 0x009F), (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160),

@@ -65,7 +65,8 @@ pub async fn drafted(
         | Draft::NewOrigin(_)
         | Draft::Order(_)
         | Draft::Resume { .. }
-        | Draft::Ratification { .. } => Vec::new(),
+        | Draft::Ratification { .. }
+        | Draft::RotationPolicy(_) => Vec::new(),
     };
     let snapshot = open.snapshot_with(kids).await?;
     let proposal = ProposalInput {

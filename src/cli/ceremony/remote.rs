@@ -21,6 +21,7 @@ use trust::{
 use super::super::{World, ssh};
 use super::payload::{exported, same_request, same_statement, signature};
 use super::remote_arguments::{Remote, RemoteReader};
+use super::replaced::of_replaced;
 use super::{Accept, Note, Reject, Vote, list};
 use keyring::ceremony::SigningPayload;
 use verify::client::Client;
@@ -318,6 +319,9 @@ pub async fn review(
          bytes are the ceremony {id}.\n",
         session.pin.service, session.pin.environment, session.pin.genesis
     ));
+    let decoded = before.as_deref().map(Request::decode).transpose();
+    let decoded = decoded.map_err(Failure::refused)?;
+    of_replaced(&fetched.request, decoded.as_ref(), output);
     review::request(&fetched.bytes, before.as_deref(), output)
 }
 

@@ -12,6 +12,7 @@ use super::super::genesis::write;
 use super::super::{World, ssh};
 use super::remote::Session;
 use super::remote_arguments::Remote;
+use super::replaced::of_replaced;
 use super::{ProposalArgs, failed, remote};
 use keyring::ceremony::{CeremonyService, Wanted, Wish};
 use verify::output::{Failure, Output};
@@ -91,6 +92,7 @@ async fn resolved(
         _ => before.as_ref(),
     };
     let shown = review(&bytes, beside).map_err(Failure::refused)?;
+    of_replaced(&request, before.as_ref(), output);
     let payload = CeremonyService::proposal_payload(&request).map_err(failed)?;
     if let Some(out) = &input.out {
         write(out, &payload.bytes)?;

@@ -55,7 +55,7 @@ fn next(of: &str, asked: &str, operation: &Value, id: Sha256Digest) -> Vec<Strin
         ],
         ("ceremony", "accept") => {
             // It concerns no key.
-            let kid = match operation == "clock-correction" {
+            let kid = match operation == "clock-correction" || operation == "rotation-policy" {
                 true => "",
                 false => " --kid KID",
             };

@@ -72,7 +72,7 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "crates/log",
-        &["base", "store", "trust"],
+        &["base", "calendar", "store", "trust"],
         &["object_store", "reqwest"],
     ),
     (
@@ -82,7 +82,9 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "crates/keyring",
-        &["access", "base", "log", "store", "token", "trust"],
+        &[
+            "access", "base", "calendar", "log", "store", "token", "trust",
+        ],
         &[],
     ),
     (

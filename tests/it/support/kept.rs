@@ -13,6 +13,7 @@ use super::agreement::PYTHON;
 use super::custodian::{Custodian, of_text};
 use super::database::Database;
 use super::installation::{Installation, Service, base64url, directory, member, text};
+use super::kept_policy::decided;
 use super::past::{check, codes, stop};
 use super::process::{done, run, until};
 use testkit::postgres::Server;
@@ -334,6 +335,7 @@ fn live(installation: &Installation, kept: &Kept) -> [String; 2] {
     stopped_once(installation);
     rotated_by_an_executor(installation);
     rotates_what_others_keep(installation);
+    decided(installation, &kept.file("transcripts/policy.json"));
     let service = installation.replica(&[]);
     alert_looked_after(installation);
     let sign = |ring, body: &Value| signed(&service, ring, &token, body);

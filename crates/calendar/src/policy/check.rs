@@ -23,6 +23,16 @@ pub struct Caches {
     pub skew: Span,
 }
 
+impl Caches {
+    /// Where any cache serves what is published at most so long, stale times included.
+    pub fn serving(longest: std::time::Duration) -> Self {
+        Self {
+            max_age: Span::seconds(longest.as_secs()),
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Caches {
     fn default() -> Self {
         Self {

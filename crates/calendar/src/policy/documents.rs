@@ -13,6 +13,9 @@ use crate::words::{ApprovalClass, Priority, Trigger};
 pub const VERSION: u8 = 1;
 
 /// What an installation wants of a key type.
+///
+/// A quorum signs the canonical JSON of it, and it is read back to the byte for ever (`log`): a member that is added later is
+/// left out where it has its default, and none is renamed or removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyDocument {

@@ -5,7 +5,8 @@ use trust::emergency::{HeldUnder, RATIFY, RESUME};
 use trust::leaf::ActKind;
 use trust::tally::{AcceptanceTally, Counted, Standing, WhyNot, suspended, tally_acceptance};
 use trust::{
-    Member, Name, Purpose, Request, Role, Time, Transcript, VerifiedTranscript, verify_transcript,
+    Member, Name, Operation, Purpose, Request, Role, Time, Transcript, VerifiedTranscript,
+    verify_transcript,
 };
 
 use super::error::Error;
@@ -30,6 +31,7 @@ impl CeremonyService {
         facts.accepts.push(signature.clone());
         facts.may_be_accepted(self.env.now())?;
         self.still_in_time(&facts, self.env.now()).await?;
+        self.still_takes_effect(&facts, self.env.now()).await?;
         let (_, tally) = facts.acceptances()?;
         let last = facts.accepts.len() - 1;
         if let Some(counted) = tally.counted.iter().find(|counted| counted.index == last) {
@@ -79,6 +81,11 @@ impl CeremonyService {
                 Box::pin(self.give_up_use(id, &fault.to_string())).await?;
                 Ok(false)
             }
+            // Another version of the policy took effect in between, and this one never will.
+            Err(Error::Overtaken(why)) => {
+                Box::pin(self.give_up_use(id, &why)).await?;
+                Ok(false)
+            }
             // Nobody is told of what has no effect; it ends with the others whose time is over.
             Err(Error::NoEffect(_)) => Ok(false),
             // Another process closed it in between.
@@ -105,6 +112,10 @@ impl CeremonyService {
         self.still_in_time(facts, at).await?;
         self.still_counts(&verified, &bytes).await?;
         let digest = verified.core_digest();
+        if let trust::Operation::RotationPolicy(order) = &verified.request().operation {
+            let asked = (verified.request(), &**order);
+            return self.close_policy(facts, asked, (bytes, digest), at).await;
+        }
         let mut kid = None;
         let mut act = (ActKind::Ceremony, "accepted", None);
         let change = match &verified.request().operation {
@@ -189,8 +200,8 @@ impl CeremonyService {
 }
 
 impl CeremonyService {
-    /// Refuses a resume, a ratification or a standing order that no replica would take: of those who decided it too few
-    /// count by the log. Others may accept it.
+    /// Refuses a resume, a ratification, a standing order or a rotation policy that no replica would take: of those who
+    /// decided it too few count by the log. Others may accept it.
     async fn still_counts(
         &self,
         verified: &VerifiedTranscript,
@@ -199,7 +210,7 @@ impl CeremonyService {
         use trust::Operation as O;
         let judged = matches!(
             verified.request().operation,
-            O::Resume(_) | O::Ratification(_) | O::Order(_)
+            O::Resume(_) | O::Ratification(_) | O::Order(_) | O::RotationPolicy(_)
         );
         if !judged {
             return Ok(());
@@ -227,10 +238,14 @@ impl CeremonyFacts {
         Ok((transcript, tally))
     }
 
-    /// What was carried out under an earlier roster or policy may be accepted under it until its deadline.
+    /// What was carried out under an earlier roster or policy may be accepted under it until its deadline; a rotation policy
+    /// always, because it has no effect before.
     pub(super) fn may_be_accepted(&self, now: Time) -> Result<(), Error> {
-        let execute_by = Request::decode(&self.row.request)?.execute_by;
-        match self.held_under.is_some() && now > execute_by {
+        let request = Request::decode(&self.row.request)?;
+        let execute_by = request.execute_by;
+        let has_deadline =
+            self.held_under.is_some() || matches!(request.operation, Operation::RotationPolicy(_));
+        match has_deadline && now > execute_by {
             false => Ok(()),
             true => Err(Error::NotApproved(Standing::Expired {
                 deadline: "execute_by",

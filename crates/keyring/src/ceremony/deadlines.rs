@@ -18,12 +18,16 @@ const EVERY: Duration = Duration::from_secs(30);
 /// Open ceremonies that are looked at together.
 const TOGETHER: i64 = 500;
 
-/// How much longer a ratification is left open than it may be accepted: clocks of replicas differ.
+/// How much longer a ratification, or a rotation policy, is left open than it may be accepted: clocks of replicas differ.
 const CLOCKS: Duration = Duration::from_secs(30);
 
 /// Why a ratification ends that was carried out and not accepted in time.
 pub(super) const NOT_RATIFIED: &str =
     "the emergency rotation was not ratified in time; a resume is needed";
+
+/// Why a rotation policy ends that was carried out and not accepted in time.
+const NOT_ACCEPTED: &str =
+    "the policy was not accepted in time and has no effect; propose it again";
 
 impl CeremonyService {
     /// Ends what is late, again and again, until dropped.
@@ -93,9 +97,11 @@ impl CeremonyService {
     fn may_be_late(&self, state: CeremonyState, request: &[u8]) -> bool {
         Request::decode(request).is_ok_and(|request| {
             let generates = matches!(request.operation, Operation::Generate(_));
-            // The log says until when.
-            if let (CeremonyState::Executed, Operation::Ratification(_)) =
-                (state, &request.operation)
+            // The log says until when, and whether another policy took effect.
+            if let (
+                CeremonyState::Executed,
+                Operation::Ratification(_) | Operation::RotationPolicy(_),
+            ) = (state, &request.operation)
             {
                 return true;
             }
@@ -121,9 +127,9 @@ impl CeremonyService {
         let from = facts.row.state;
         if from == CeremonyState::Executed {
             let request = Request::decode(&facts.row.request)?;
-            if let Operation::Ratification(order) = request.operation {
+            if let Operation::Ratification(order) = &request.operation {
                 // Of one that the log does not tell of nothing is known.
-                let until = self.deadline(&order).await?;
+                let until = self.deadline(order).await?;
                 return match until.is_some_and(|until| now > until + CLOCKS) {
                     true => {
                         self.end_late(&facts, CeremonyState::Failed, Some(NOT_RATIFIED))
@@ -131,6 +137,17 @@ impl CeremonyService {
                     }
                     false => Ok(false),
                 };
+            }
+            if let Operation::RotationPolicy(order) = &request.operation {
+                let why = match self.may_take_effect(order, now).await {
+                    Err(Error::Overtaken(why)) => why,
+                    Err(error) => return Err(error),
+                    Ok(_) if now > request.execute_by + CLOCKS => NOT_ACCEPTED.to_owned(),
+                    Ok(_) => return Ok(false),
+                };
+                return self
+                    .end_late(&facts, CeremonyState::Failed, Some(&why))
+                    .await;
             }
             if facts.may_be_accepted(now).is_ok() {
                 return Ok(false);

@@ -410,7 +410,7 @@ impl CeremonyService {
         }
     }
 
-    async fn by_record(
+    pub(super) async fn by_record(
         &self,
         facts: &CeremonyFacts,
         outcome: Outcome,

@@ -100,6 +100,9 @@ pub enum Error {
     /// tell of it in vain.
     #[error("{0}")]
     NoEffect(String),
+    /// What was carried out can never take effect, because another took its place.
+    #[error("{0}")]
+    Overtaken(String),
     #[error("a document cannot be parsed or serialised")]
     Json(#[from] trust::JsonError),
     #[error("database error")]
@@ -108,6 +111,8 @@ pub enum Error {
     Token(#[from] token::Error),
     #[error("the keys cannot be read")]
     Keys(#[from] crate::keys::Error),
+    #[error("the policies cannot be read")]
+    Policies(#[source] log::PolicyError),
     #[error("the ceremony cannot be prepared")]
     Randomness(#[from] base::NoRandomness),
 }
@@ -117,6 +122,16 @@ impl From<log::SuspensionsError> for Error {
         match error {
             log::SuspensionsError::Store(error) => Self::Store(error),
             error => Self::Suspensions(error),
+        }
+    }
+}
+
+impl From<log::PolicyError> for Error {
+    fn from(error: log::PolicyError) -> Self {
+        match error {
+            log::PolicyError::Store(error) => Self::Store(error),
+            log::PolicyError::Suspensions(error) => error.into(),
+            error => Self::Policies(error),
         }
     }
 }
@@ -144,7 +159,9 @@ impl Error {
             Self::Keys(crate::keys::Error::Store(error)) if !error.is_conflict() => {
                 Kind::Unavailable
             }
-            Self::Json(_) | Self::Randomness(_) | Self::Suspensions(_) => Kind::Failed,
+            Self::Json(_) | Self::Randomness(_) | Self::Suspensions(_) | Self::Policies(_) => {
+                Kind::Failed
+            }
             _ => Kind::Refused,
         }
     }

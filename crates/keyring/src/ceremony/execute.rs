@@ -119,6 +119,9 @@ impl CeremonyService {
             ApprovedOperation::Ratification(approved) => {
                 self.ratify(&facts, &approved, snapshot, now).await?;
             }
+            ApprovedOperation::RotationPolicy(approved) => {
+                self.set_policy(&facts, &approved, now).await?;
+            }
             ApprovedOperation::NewOrigin(_) => {
                 let why = "a new origin is begun by `chancery ceremony bundle apply`";
                 self.record_refusal("execute", &facts, why).await?;

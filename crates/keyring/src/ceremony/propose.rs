@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use calendar::PolicyDocument;
 use trust::actor::Actor;
 use trust::approval::Approval;
 use trust::format::V1;
@@ -18,6 +19,7 @@ use trust::{
 use super::emergency::ratification;
 use super::error::Error;
 use super::key_of_ring::{find, primary};
+use super::rotation_policy;
 use super::service::{CeremonyService, SigningPayload};
 use super::standing_order::OrderInput;
 use super::vote::{encoded, normalized};
@@ -83,6 +85,8 @@ pub enum Draft {
         /// By default the ring's last emergency rotation.
         rotation: Option<Sha256Digest>,
     },
+    /// The next version of the policy of a critical key type.
+    RotationPolicy(Box<PolicyDocument>),
 }
 
 impl Draft {
@@ -123,6 +127,10 @@ impl Draft {
             Operation::Ratification(order) => Ok(Self::Ratification {
                 rotation: Some(order.rotation),
             }),
+            Operation::RotationPolicy(order) => {
+                let document = rotation_policy::read(order)?;
+                Ok(Self::RotationPolicy(Box::new(document)))
+            }
             Operation::NewOrigin(_) => {
                 Err(Error::Unfit("a new origin is held on files".to_owned()))
             }
@@ -226,6 +234,10 @@ impl CeremonyService {
                 Operation::Ratification(ratification(name, rotation, snapshot)?)
             }
             Draft::NewOrigin(order) => Operation::NewOrigin(*order),
+            Draft::RotationPolicy(document) => {
+                let order = self.policy_change(&document).await?;
+                Operation::RotationPolicy(Box::new(order))
+            }
             Draft::Order(order) => {
                 let id = *nonce.insert(Nonce(self.env.random()?));
                 let safety = self.safety.publish_safety();
@@ -345,6 +357,10 @@ impl CeremonyService {
             return Err(Error::NotApproved(tally.into_standing()));
         }
         self.within_quota(&request).await?;
+        // What nobody could carry out is not put before anybody.
+        if let Operation::RotationPolicy(order) = &request.operation {
+            self.policy_is_next(order).await?;
+        }
         let (row, lines) = filed(&request, bytes)?;
         let proposal = CeremonySignatureRow {
             ceremony: digest,

@@ -133,7 +133,8 @@ pub fn kids(outcome: &trust::Outcome) -> Vec<Kid> {
         | O::NewOrigin { .. }
         | O::Ordered { .. }
         | O::Resumed(_)
-        | O::Ratified { .. } => Vec::new(),
+        | O::Ratified { .. }
+        | O::PolicySet(_) => Vec::new(),
     }
 }
 

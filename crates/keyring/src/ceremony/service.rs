@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use calendar::policy::Caches;
 use trust::actor::Actor;
 use trust::approval::{Approval, Objection, ObjectionBody, acceptance_message, objection_message};
 use trust::format::V1;
@@ -37,6 +38,8 @@ pub struct CeremonyService {
     pub(super) env: Env,
     pub(super) pin: Pin,
     pub(super) safety: Safety,
+    /// How long verifiers keep what is published.
+    pub(super) caches: Caches,
     /// Who operates, for the audit trail.
     pub(super) actor: String,
     /// Of the executor of standing orders.
@@ -92,6 +95,7 @@ impl CeremonyService {
             env,
             pin: settings.pin.clone(),
             safety: settings.safety,
+            caches: Caches::serving(settings.longest_cached()),
             actor,
             result_signer: None,
             for_anybody: false,

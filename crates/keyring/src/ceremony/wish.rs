@@ -6,12 +6,13 @@ use std::time::Duration;
 use trust::request::{Ended, RevocationReason};
 use trust::{
     Generate, JsonError, KeyPurpose, Kid, MemberId, Name, Operation, Place, Request, Sha256Digest,
-    Template, Time, Trusted,
+    Template, Time, Trusted, base64url,
 };
 
 use super::correction::WrongLeaves;
 use super::error::Error;
 use super::propose::{Draft, ProposalInput};
+use super::rotation_policy::{Replaced, replaced};
 use super::service::CeremonyService;
 use crate::keys::Snapshot;
 
@@ -61,6 +62,11 @@ pub enum Wanted {
     },
     Ratification {
         rotation: Sha256Digest,
+    },
+    /// The next version of the policy of a critical key type.
+    RotationPolicy {
+        /// Canonical JSON.
+        document: String,
     },
     /// The same as in this request, under the roster and policy of now.
     Again(Box<Request>),
@@ -154,6 +160,10 @@ impl Wish {
             Wanted::Ratification { rotation } => {
                 add("operation", "ratification");
                 add("rotation", &rotation.to_string());
+            }
+            Wanted::RotationPolicy { document } => {
+                add("operation", "rotation-policy");
+                add("document", &base64url::encode(document.as_bytes()));
             }
         }
         Ok(spelled("/v1/ceremonies/draft", &asked))
@@ -269,6 +279,12 @@ impl Wish {
                 same("ring", Some(&order.ring) == self.ring.as_ref())?;
                 same("emergency rotation", order.rotation == *rotation)
             }
+            (Wanted::RotationPolicy { document }, Operation::RotationPolicy(order)) => {
+                same("policy", order.document == *document)?;
+                // What the quorum decided last is what is replaced.
+                let differs = replaced(request, before) == Some(Replaced::Differs);
+                same("policy to replace", !differs)
+            }
             (Wanted::Again(before), _) => same_again(before, request),
             _ => Err(NotAsWished("operation")),
         }
@@ -375,6 +391,12 @@ impl CeremonyService {
             Wanted::Ratification { rotation } => Draft::Ratification {
                 rotation: Some(rotation),
             },
+            Wanted::RotationPolicy { document } => {
+                let document = trust::json::require_canonical(document.as_bytes());
+                let document =
+                    document.map_err(|error| Error::Unfit(format!("document: {error}")))?;
+                Draft::RotationPolicy(Box::new(document))
+            }
             Wanted::Again(request) => {
                 ring = request.operation.ring().cloned();
                 Draft::again(&request.operation, request.created_at)?

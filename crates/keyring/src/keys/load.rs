@@ -44,6 +44,11 @@ impl Keys {
         self.settings.longest_cached()
     }
 
+    /// From where on rosters and policies are trusted.
+    pub fn pin(&self) -> &trust::Pin {
+        &self.settings.pin
+    }
+
     /// SHA-256 of what a key signed to show that it has its private half.
     pub fn possession_digest(&self, key: &Key) -> Option<Sha256Digest> {
         let pin = &self.settings.pin;

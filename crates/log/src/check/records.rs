@@ -291,9 +291,10 @@ fn new_origin(row: &Ceremony, act: Option<&Arc<Act>>, findings: &mut Findings) {
 }
 
 /// Acts that carry a ceremony out, with the digest of what the executor wrote.
-const EXECUTED: [&str; 9] = [
+const EXECUTED: [&str; 10] = [
     "generated",
     "ordered",
+    "policy-set",
     "resumed",
     "ratified",
     "adopted after a crash",

@@ -8,6 +8,7 @@ use trust::order_log::Suspended;
 
 use super::ceremonies::{Ceremonies, Chain};
 use super::orders::Orders;
+use super::policies::Policies;
 use super::records::Vote;
 use super::statements::Statement;
 use super::{Auditor, Error};
@@ -36,6 +37,7 @@ pub struct Tables {
     pub credentials: Rows<CredentialRow>,
     pub rings: Rows<RingRow>,
     pub orders: Orders,
+    pub policies: Policies,
     /// Of all times, by the log.
     pub suspensions: Vec<Suspended>,
 }
@@ -115,6 +117,7 @@ impl Auditor {
             let credentials = store.credentials().await?;
             let rings = store.rings().await?;
             let orders = Orders::read(store).await?;
+            let policies = Policies::read(store).await?;
             let suspensions = suspended_by_log(store, &self.pin, &documents, &[]).await?;
             // Signatures change no version: the tree is read just before the log that is as long or longer.
             let tree = store.tree().await?;
@@ -134,6 +137,7 @@ impl Auditor {
                     credentials,
                     rings,
                     orders,
+                    policies,
                     suspensions,
                 });
             }

@@ -17,9 +17,15 @@ const TOGETHER: i64 = 10_000;
 impl InventoryService {
     /// The assets that are not retired, with the versions that are used or about to be. Those of a ring are its keys, of which
     /// the keyring knows more than rows say: they are left out here. An asset that cannot be read is an error: a plan without
-    /// it would look complete.
+    /// it would look complete. A ring that the quorum does not call routine has a critical key type, whatever its row says.
     pub async fn in_use(&self) -> Result<Vec<AssetFacts>, Error> {
         let mut versions = self.versions_in_use().await?;
+        let types = self.policies().types().await?;
+        let reassigned = self.policies().reassigned(&types).await?;
+        let mut held: BTreeMap<AssetName, Word> = reassigned
+            .into_iter()
+            .map(|ring| (ring.asset, ring.held))
+            .collect();
         let mut assets = Vec::new();
         // Key types and owners are few, and each is one text for all assets that have it.
         let mut words = BTreeSet::new();
@@ -27,10 +33,11 @@ impl InventoryService {
         loop {
             let page = self.store().asset_heads_after(&after, TOGETHER).await?;
             for row in page.rows.all()? {
+                let key_type = held.remove(&row.asset).unwrap_or(row.key_type);
                 assets.push(AssetFacts {
                     versions: versions.remove(&row.asset).unwrap_or_default(),
                     name: row.asset,
-                    key_type: shared(&mut words, row.key_type),
+                    key_type: shared(&mut words, key_type),
                     owner: row.owner.map(|owner| shared(&mut words, owner)),
                     usage: None,
                     request: None,

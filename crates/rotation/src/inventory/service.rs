@@ -16,7 +16,7 @@ use trust::{Sha256Digest, Time};
 use super::document::{fits_a_ring, text_refusals};
 use super::version::VersionView;
 use crate::error::Error;
-use crate::policies::{LONGEST_REASON, PolicyService};
+use crate::policies::{LONGEST_REASON, PolicyService, is_critical};
 
 /// The kind of rings.
 pub const SIGNING: &str = "signing";
@@ -337,9 +337,26 @@ impl InventoryService {
         if !is_ring && row.state == AssetState::Retired {
             return Err(Error::State(format!("{} is retired", row.asset)));
         }
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Refused(wrong)),
+        if !wrong.is_empty() {
+            return Err(Error::Refused(wrong));
+        }
+        let critical = types.get(row.key_type.as_str()).is_some_and(is_critical);
+        if critical && description.key_type != row.key_type && !self.is_routine(row).await? {
+            return Err(Error::StaysCritical {
+                asset: row.asset.clone(),
+                key_type: row.key_type.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl InventoryService {
+    /// Whether the quorum has said that the keys of an asset are not critical: of rings only.
+    async fn is_routine(&self, row: &InventoryRow) -> Result<bool, Error> {
+        match ring_of(&row.asset) {
+            Some(ring) => self.policies.is_routine(ring).await,
+            None => Ok(false),
         }
     }
 }

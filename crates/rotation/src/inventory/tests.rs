@@ -25,6 +25,15 @@ fn name(text: &str) -> AssetName {
     text.parse().unwrap()
 }
 
+/// Of an installation without a genesis: no ceremony holds there.
+fn pin() -> trust::Pin {
+    trust::Pin {
+        genesis: trust::Sha256Digest::of(b""),
+        service: "chancery".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+    }
+}
+
 async fn inventory() -> (Place, InventoryService) {
     let place = Place::sqlite().await;
     let inventory = over(&place);
@@ -33,7 +42,8 @@ async fn inventory() -> (Place, InventoryService) {
 
 fn over(place: &Place) -> InventoryService {
     let store = place.store.clone();
-    InventoryService::new(store.clone(), PolicyService::new(store, Caches::default()))
+    let policies = PolicyService::new(store.clone(), Caches::default(), pin());
+    InventoryService::new(store, policies)
 }
 
 /// Rows of CSV under the header.
@@ -245,6 +255,78 @@ async fn a_page_has_what_its_filters_admit() {
     assert_eq!(seen, [old, partner, shop, "signing/records"]);
 }
 
+/// What the quorum decides for a critical key type holds for its assets, or it held for nobody.
+#[tokio::test]
+async fn threat_an_administrator_gives_a_critical_asset_the_policy_of_another_key_type() {
+    let (place, inventory) = inventory().await;
+    place.open_ring("records").await;
+    let critical = "external/vault,database_encryption,,,wrapped,,2026-01-01T00:00:00.000Z,,,";
+    import(&inventory, rows(&[critical]), true).await;
+    let size = place.store.log_size().await.unwrap();
+    for (asset, key_type) in [
+        ("signing/records", "jwt_signing"),
+        ("external/vault", "file_encryption"),
+        ("external/vault", "master_encryption"),
+    ] {
+        let change = AssetChange {
+            key_type: Some(key_type.parse().unwrap()),
+            ..AssetChange::default()
+        };
+        let by = ("olga", at(0));
+        let refused = inventory.change(&name(asset), &change, "why", by).await;
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, Error::StaysCritical { .. }), "{refused}");
+        assert!(refused.to_string().starts_with("ceremony required"));
+    }
+    assert_eq!(place.store.log_size().await.unwrap(), size);
+    // What else is said of it anybody may change who could before.
+    let owner = AssetChange {
+        owner: Some(Some("vault-team".parse().unwrap())),
+        ..AssetChange::default()
+    };
+    let (vault, by) = (name("external/vault"), ("olga", at(0)));
+    let row = inventory.change(&vault, &owner, "why", by);
+    assert_eq!(row.await.unwrap().key_type.as_str(), "database_encryption");
+}
+
+/// With the rights of the service alone.
+#[tokio::test]
+async fn threat_a_superuser_gives_a_critical_ring_another_key_type() {
+    let (place, inventory) = inventory().await;
+    place.open_ring("records").await;
+    place.open_ring("others").await;
+    let policies = inventory.policies();
+    assert_eq!(policies.faults().await.unwrap(), [""; 0]);
+    let row =
+        "INSERT INTO ring_asset VALUES ('records', 'jwt_signing', '', NULL, '{}', 0, 'mallory')";
+    place.raw(row).await.unwrap();
+    let assets = inventory.in_use().await.unwrap();
+    let types: Vec<(&str, &str)> = assets
+        .iter()
+        .map(|asset| (asset.name.as_str(), asset.key_type.as_str()))
+        .collect();
+    let expected = [
+        ("signing/others", "signing"),
+        ("signing/records", "signing"),
+    ];
+    assert_eq!(types, expected);
+    let faults = policies.faults().await.unwrap();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].contains("signing/records"), "{faults:?}");
+    assert!(faults[0].contains("jwt_signing"), "{faults:?}");
+    let current = policies.current(at(0)).await.unwrap();
+    assert_eq!(current.view("signing").unwrap().lapsed, faults);
+    // It is described as what it is again.
+    let change = AssetChange {
+        key_type: Some("signing".parse().unwrap()),
+        ..AssetChange::default()
+    };
+    let (records, by) = (name("signing/records"), ("olga", at(0)));
+    let changed = inventory.change(&records, &change, "a mistake", by);
+    changed.await.unwrap();
+    assert_eq!(policies.faults().await.unwrap(), [""; 0]);
+}
+
 #[tokio::test]
 async fn an_asset_is_described_and_retired_and_never_deleted() {
     let (place, inventory) = inventory().await;
@@ -269,11 +351,8 @@ async fn an_asset_is_described_and_retired_and_never_deleted() {
         key_type: Some("jwt_signing".parse().unwrap()),
         ..AssetChange::default()
     };
-    let row = inventory
-        .change(&ring, &as_jwt, "tokens", by)
-        .await
-        .unwrap();
-    assert_eq!(row.key_type.as_str(), "jwt_signing");
+    let refused = inventory.change(&ring, &as_jwt, "tokens", by).await;
+    assert!(matches!(refused, Err(Error::StaysCritical { .. })));
     for (asset, change, why) in [
         (
             &ring,

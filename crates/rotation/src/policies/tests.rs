@@ -1,13 +1,22 @@
 //! Policies over a real database: what is refused leaves no trace.
 
-use calendar::Grace;
 use calendar::floors::{Deviation, Framework};
-use calendar::words::{ApprovalClass, Trigger};
+use calendar::words::{ApprovalClass, Priority, Trigger};
+use calendar::{Grace, Span};
 use store::testing::place::Place;
 
 use super::*;
 
 const NOW: i64 = 1_795_000_000_000;
+
+/// Of an installation without a genesis: no ceremony holds there.
+fn pin() -> trust::Pin {
+    trust::Pin {
+        genesis: trust::Sha256Digest::of(b""),
+        service: "chancery".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+    }
+}
 
 fn now() -> Time {
     Time::from_millis(NOW)
@@ -15,7 +24,7 @@ fn now() -> Time {
 
 async fn service() -> (Place, PolicyService) {
     let place = Place::sqlite().await;
-    let service = PolicyService::new(place.store.clone(), Caches::default());
+    let service = PolicyService::new(place.store.clone(), Caches::default(), pin());
     (place, service)
 }
 
@@ -160,6 +169,37 @@ async fn threat_an_administrator_alone_changes_the_policy_of_a_critical_type() {
     assert_eq!(place.store.log_size().await.unwrap(), before);
 }
 
+/// What stands in the table is nobody's decision: the figures that the key type begins with stay in force.
+#[tokio::test]
+async fn threat_a_superuser_writes_a_policy_of_a_critical_type_into_the_database() {
+    let (place, service) = service().await;
+    let interval = |current: &CurrentPolicies, key_type: &str| {
+        let policy = current.policies.get(&key_type.parse().unwrap());
+        policy.unwrap().interval()
+    };
+    let write = async |key_type: &str, index: i64| {
+        let mut document = next(key_type);
+        document.interval = Span::days(720);
+        let text = String::from_utf8(trust::json::canonical(&document).unwrap()).unwrap();
+        let sql = format!(
+            "INSERT INTO rotation_policy VALUES ('{key_type}', 2, '{text}', 'why', 'nobody', {NOW}, {index})"
+        );
+        place.raw(&sql).await.unwrap();
+    };
+    let before = service.current(now()).await.unwrap();
+    assert_eq!(interval(&before, "signing"), Span::days(90));
+    assert_eq!(service.faults().await.unwrap(), Vec::<String>::new());
+    write("signing", 1).await;
+    write("master_encryption", 2).await;
+    let current = service.current(now()).await.unwrap();
+    assert_eq!(interval(&current, "signing"), Span::days(90));
+    assert_eq!(interval(&current, "master_encryption"), Span::days(365));
+    let view = current.view("signing").unwrap();
+    assert_eq!((view.document.version, view.changed_by), (1, None));
+    assert!(view.lapsed[0].contains("no ceremony of which the log tells decided version 2"));
+    assert_eq!(service.faults().await.unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn a_deviation_permits_until_it_ends_and_is_told_then() {
     let (_place, service) = service().await;
@@ -229,4 +269,28 @@ async fn a_key_type_is_added_once_and_has_its_policy() {
     document.version = 2;
     document.interval = Span::days(60);
     set(&service, document).await.unwrap();
+}
+
+/// Of what was wrong nothing is remembered.
+#[tokio::test]
+async fn a_fault_that_is_repaired_is_over_for_a_service_that_runs() {
+    let (place, service) = service().await;
+    let document = String::from_utf8(trust::json::canonical(&next("signing")).unwrap()).unwrap();
+    let row = format!(
+        "INSERT INTO rotation_policy VALUES ('signing', 2, '{document}', 'why', 'mallory', 0, 0)"
+    );
+    for _ in 0..2 {
+        assert_eq!(service.faults().await.unwrap(), [""; 0]);
+        place.raw(&row).await.unwrap();
+        for _ in 0..2 {
+            let faults = service.faults().await.unwrap();
+            assert!(faults[0].contains("decided version 2"), "{faults:?}");
+        }
+        let versions = service.versions("signing", None, 10).await.unwrap();
+        let undecided: Vec<bool> = versions.iter().map(|version| version.undecided).collect();
+        assert_eq!(undecided, [true, false]);
+        let sql = "DROP TRIGGER IF EXISTS rotation_policy_no_delete";
+        place.raw(sql).await.unwrap();
+        place.raw("DELETE FROM rotation_policy").await.unwrap();
+    }
 }

@@ -172,7 +172,8 @@ fn freezing(installation: Installation) -> (Engine, Arc<Freezes>) {
         frozen: Notify::new(),
         wakes: Notify::new(),
     });
-    let policies = PolicyService::new(store.clone(), caches_of(keys.longest_cached()));
+    let caches = caches_of(keys.longest_cached());
+    let policies = PolicyService::new(store.clone(), caches, keys.pin().clone());
     let inventory = InventoryService::new(store.clone(), policies);
     let rings = Rings::new(keys, ceremonies, store.clone());
     let engine = Engine::new(Parts {

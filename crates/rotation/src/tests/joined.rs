@@ -9,7 +9,7 @@ use store::{Change, InventoryChange};
 use trust::leaf::ActKind;
 
 use super::rings::Ring;
-use super::world::{inventory, register};
+use super::world::register;
 use crate::inventory::{AssetChange, InventoryService};
 use crate::jobs::Scheduler;
 use crate::times::from_row;
@@ -30,7 +30,7 @@ async fn installation() -> (Ring, Scheduler, InventoryService) {
     let now = from_row(ring.now());
     let store = &ring.place.store;
     register(store, (PARTNER, KEY_TYPE), now - Span::days(29), now).await;
-    let (scheduler, inventory) = (ring.scheduler(), inventory(store));
+    let (scheduler, inventory) = (ring.scheduler(), ring.inventory());
     (ring, scheduler, inventory)
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use base::Env;
+use calendar::policy::Caches;
 use calendar::words::Reason;
 use keyring::ceremony::{
     CeremonyService, Draft, OrderInput, ProposalInput, ResultSigner, Runner, SigningPayload,
@@ -22,7 +23,9 @@ use trust::sshkey::SshKey;
 use trust::{Algorithm, KeySpec, Time, Usage};
 
 use crate::engine::{Clock, Propagation, Ran};
+use crate::inventory::InventoryService;
 use crate::jobs::{Installation, Scheduler};
+use crate::policies::PolicyService;
 use crate::times::to_row;
 
 const SERIAL: &str = "0123456789abcdef";
@@ -93,6 +96,12 @@ impl Ring {
         };
         ring.open().await;
         ring
+    }
+
+    pub(super) fn inventory(&self) -> InventoryService {
+        let (store, pin) = (self.place.store.clone(), self.custodians.pin().clone());
+        let policies = PolicyService::new(store.clone(), Caches::default(), pin);
+        InventoryService::new(store, policies)
     }
 
     pub(super) fn now(&self) -> Time {

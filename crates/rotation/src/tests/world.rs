@@ -14,6 +14,7 @@ use serde_json::json;
 use store::testing::place::Place;
 use store::{RotationEventRow, RotationStepRow, Store};
 use tokio::sync::Notify;
+use trust::{Pin, Sha256Digest};
 
 use crate::drivers::{Answer, Doing, Done, Driver, Drivers, External, Task, Usage};
 use crate::engine::error::Error;
@@ -87,9 +88,18 @@ pub fn asset(name: &str, since: Time) -> AssetFacts {
     }
 }
 
+/// Of an installation without a genesis: no ceremony holds there.
+fn pin() -> Pin {
+    Pin {
+        genesis: Sha256Digest::of(b""),
+        service: "chancery".parse().unwrap(),
+        environment: "production".parse().unwrap(),
+    }
+}
+
 /// The inventory in the database.
 pub fn inventory(store: &Store) -> InventoryService {
-    let policies = PolicyService::new(store.clone(), Caches::default());
+    let policies = PolicyService::new(store.clone(), Caches::default(), pin());
     InventoryService::new(store.clone(), policies)
 }
 

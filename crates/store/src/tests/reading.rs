@@ -206,6 +206,7 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.emergency_leaves,
             dialect.last_emergency,
             dialect.leaves_of_ceremony,
+            dialect.decisions,
             dialect.leaves_at,
             dialect.ceremonies_of,
             dialect.keys_of,

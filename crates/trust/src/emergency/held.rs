@@ -9,8 +9,8 @@ use crate::order_log::ORDERED;
 use crate::time::Time;
 use crate::transcript::{Transcript, VerifiedTranscript};
 
-/// What the log has to bear out of a resume, a ratification or a standing order. The rosters may be former ones, and whoever
-/// left may have kept a key.
+/// What the log has to bear out of a resume, a ratification, a standing order or a rotation policy. The rosters may be former
+/// ones, and whoever left may have kept a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldUnder {
     /// How many documents the chain had.
@@ -45,7 +45,10 @@ impl HeldUnder {
     /// had approved it.
     pub fn is_execution(&self, act: &ActLeaf) -> bool {
         act.kind == ActKind::Ceremony
-            && matches!(&*act.action, "resumed" | "ratified" | ORDERED)
+            && matches!(
+                &*act.action,
+                "resumed" | "ratified" | "policy-set" | ORDERED
+            )
             && act.digest == Some(self.execution)
             && act.reference.as_deref() == Some(&*self.request.to_string())
     }

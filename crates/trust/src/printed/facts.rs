@@ -215,6 +215,15 @@ impl Facts<'_> {
             Outcome::Ratified { rotation } => {
                 of_own(html, "emergency rotation", &rotation.to_string());
             }
+            Outcome::PolicySet(done) => {
+                let (of, version) = (&done.key_type, done.version);
+                of_own(
+                    html,
+                    "in force from now on",
+                    &format!("version {version} of the rotation policy of {of}"),
+                );
+                of_own(html, "SHA-256 of the policy", &done.digest.to_string());
+            }
         }
         html.raw("</table>\n");
     }

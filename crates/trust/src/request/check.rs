@@ -90,6 +90,9 @@ pub enum RequestError {
     /// In an emergency, what no quorum can approve.
     #[error("operation.{0}")]
     Emergency(&'static str),
+    /// Of a rotation policy, what no quorum can approve.
+    #[error("operation.rotation-policy.{0}")]
+    RotationPolicy(&'static str),
     /// The log's ring, whose signing is never stopped.
     #[error("operation.{0}.ring: not of the ring log")]
     LogRing(&'static str),
@@ -141,6 +144,7 @@ impl Request {
             Operation::Resume(order) => order.check(&self.lines),
             Operation::EmergencyRotation(order) => order.check(self.created_at),
             Operation::Ratification(order) => order.check(),
+            Operation::RotationPolicy(order) => order.check(),
         }
     }
 

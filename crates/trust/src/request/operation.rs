@@ -14,6 +14,7 @@ use crate::usage::Usage;
 
 use super::emergency::{EmergencyRotation, Ratification, Resume};
 use super::purpose::KeyPurpose;
+use super::rotation_policy::RotationPolicy;
 use super::standing_order::StandingOrder;
 
 /// What a ceremony does.
@@ -39,6 +40,8 @@ pub enum Operation {
     EmergencyRotation(Box<EmergencyRotation>),
     /// Agree with an emergency rotation.
     Ratification(Ratification),
+    /// Put the next version of the rotation policy of a critical key type in force.
+    RotationPolicy(Box<RotationPolicy>),
 }
 
 /// Generates key `number` of a ring.
@@ -189,6 +192,7 @@ impl Operation {
             // As a revocation, so that nothing but what concerns that key makes it void.
             Self::EmergencyRotation(order) => vec![Subject::Key(order.kid.clone())],
             Self::Ratification(order) => vec![Subject::Key(order.kid.clone())],
+            Self::RotationPolicy(order) => vec![Subject::RotationPolicy(order.key_type.clone())],
         }
     }
 
@@ -206,12 +210,13 @@ impl Operation {
             Self::Resume(order) => order.ring.as_ref(),
             Self::EmergencyRotation(order) => Some(&order.ring),
             Self::Ratification(order) => Some(&order.ring),
-            Self::ClockCorrection(_) | Self::NewOrigin(_) => None,
+            Self::ClockCorrection(_) | Self::NewOrigin(_) | Self::RotationPolicy(_) => None,
         }
     }
 
     /// Whether approvals and acceptances by passkeys count, beside at least one that is by none. Not of what is hardest to
-    /// undo: the first key of a ring, keys of the log, of a CA and those that wrap others, destruction, and the log itself.
+    /// undo: the first key of a ring, keys of the log, of a CA and those that wrap others, destruction, the log itself, and
+    /// the rules that critical keys rotate by.
     pub fn takes_passkeys(&self) -> bool {
         match self {
             Self::Generate(order) => {
@@ -227,7 +232,8 @@ impl Operation {
             | Self::ClockCorrection(_)
             | Self::NewOrigin(_)
             | Self::Resume(_)
-            | Self::Ratification(_) => false,
+            | Self::Ratification(_)
+            | Self::RotationPolicy(_) => false,
         }
     }
 
@@ -243,6 +249,7 @@ impl Operation {
             Self::Resume(_) => "resume",
             Self::EmergencyRotation(_) => "emergency-rotation",
             Self::Ratification(_) => "ratification",
+            Self::RotationPolicy(_) => "rotation-policy",
         }
     }
 }

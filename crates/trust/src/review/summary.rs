@@ -1,5 +1,6 @@
 //! What a request asks for, in sentences. The lines below it stay the whole truth: a summary leaves out, they do not.
 
+use super::rotation_policy::decided;
 use crate::place::Place;
 use crate::request::{Ended, Generate, KeyPurpose, Operation, Request, Resume, StandingOrder};
 use crate::text;
@@ -75,6 +76,7 @@ pub(super) fn summary(request: &Request) -> Vec<String> {
             out
         }
         Operation::Order(order) => ordered(order),
+        Operation::RotationPolicy(order) => decided(order),
     }
 }
 

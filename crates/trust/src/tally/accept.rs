@@ -16,7 +16,7 @@ use crate::place::{Location, ReadBack, not_as_ordered};
 use crate::policy::Threshold;
 use crate::request::{
     ClockCorrection, EmergencyRotation, Generate, KeyPurpose, Operation, Ratification, Request,
-    Resume, StandingOrder,
+    Resume, RotationPolicy, StandingOrder,
 };
 use crate::roster::MemberId;
 use crate::signature::Verifier;
@@ -145,6 +145,8 @@ pub enum Finished {
     EmergencyRotated(Box<EmergencyRotation>),
     /// The emergency rotation is agreed with.
     Ratified(Ratification),
+    /// The rotation policy is in force.
+    PolicySet(Box<RotationPolicy>),
 }
 
 /// Not enough custodians accepted.
@@ -307,6 +309,7 @@ fn check_outcome(
         (Operation::Ratification(order), Outcome::Ratified { rotation }) => {
             order.rotation == *rotation
         }
+        (Operation::RotationPolicy(order), Outcome::PolicySet(done)) => order.decided() == *done,
         _ => false,
     };
     match as_ordered {
@@ -480,6 +483,7 @@ impl AcceptanceTally {
             (_, Outcome::Resumed(resume), _) => Ok(Finished::Resumed(resume)),
             (Operation::EmergencyRotation(order), _, _) => Ok(Finished::EmergencyRotated(order)),
             (Operation::Ratification(order), _, _) => Ok(Finished::Ratified(order)),
+            (Operation::RotationPolicy(order), _, _) => Ok(Finished::PolicySet(order)),
             // The outcome was checked against the operation when the tally was made.
             _ => Err(refusal),
         }

@@ -9,7 +9,7 @@ use crate::jwk::{Kid, PublicKey};
 use crate::place::Location;
 use crate::request::{
     ClockCorrection, Destroy, EmergencyRotation, Generate, NewOrigin, Operation, Ratification,
-    Request, Resume, Revoke, StandingOrder,
+    Request, Resume, Revoke, RotationPolicy, StandingOrder,
 };
 use crate::roster::MemberId;
 
@@ -72,6 +72,8 @@ pub enum ApprovedOperation {
     EmergencyRotation(Approved<Box<EmergencyRotation>>),
     /// Agree with an emergency rotation.
     Ratification(Approved<Ratification>),
+    /// Put a rotation policy in force.
+    RotationPolicy(Approved<Box<RotationPolicy>>),
 }
 
 pub(super) fn approved(
@@ -105,6 +107,7 @@ pub(super) fn approved(
             A::EmergencyRotation(prove(order, request, digest, by))
         }
         Operation::Ratification(order) => A::Ratification(prove(order, request, digest, by)),
+        Operation::RotationPolicy(order) => A::RotationPolicy(prove(order, request, digest, by)),
     }
 }
 

@@ -29,6 +29,10 @@ use crate::listener::timed::{Activity, Counted, HEAD_TIMEOUT, Timed};
 use crate::listener::tls::{self, TlsFiles};
 use crate::middleware::peer::Peer;
 
+/// Most bytes of the names and values of a request's headers over HTTP/2, its path among them: a draft has a whole policy in
+/// it.
+const LONGEST_HEAD: u32 = 64 * 1024;
+
 /// How long a connection that was idle for too long has to say goodbye.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -268,6 +272,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(HEAD_TIMEOUT)
+        .max_header_list_size(LONGEST_HEAD)
         .max_concurrent_streams(256);
     builder
 }

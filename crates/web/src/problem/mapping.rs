@@ -81,6 +81,7 @@ impl From<ceremony::Error> for Problem {
             E::NotApproved(_)
             | E::Unfit(_)
             | E::NoEffect(_)
+            | E::Overtaken(_)
             | E::Use(_)
             | E::Plan(_)
             | E::Suspension(_) => Self::new(Code::RequestRefused, text),
@@ -106,6 +107,7 @@ impl From<ceremony::Error> for Problem {
             | E::Roster(_)
             | E::Statement { .. }
             | E::Suspensions(_)
+            | E::Policies(_)
             | E::NoExecutor
             | E::NoResultSigner
             | E::OtherExecutor(_)
@@ -176,7 +178,9 @@ impl From<rotation::error::Error> for Problem {
             E::PolicyVersion { .. } => {
                 Self::new(Code::PolicyVersion, text).about("document.version")
             }
-            E::CeremonyRequired(_) => Self::new(Code::CeremonyRequired, text).about("key_type"),
+            E::CeremonyRequired(_) | E::StaysCritical { .. } => {
+                Self::new(Code::CeremonyRequired, text).about("key_type")
+            }
             E::Store(ref cause) if cause.is_conflict() => Self::new(
                 Code::AssetState,
                 "it was changed at the same time; read it again",
@@ -189,7 +193,7 @@ impl From<rotation::error::Error> for Problem {
                 source: ref cause, ..
             } => Self::caused_by(of_store(cause), &error),
             E::Orders(error) => error.into(),
-            E::Json(_) => Self::caused_by(Code::Internal, &error),
+            E::Json(_) | E::Policies(_) => Self::caused_by(Code::Internal, &error),
         }
     }
 }

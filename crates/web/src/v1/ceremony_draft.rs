@@ -8,7 +8,7 @@ use axum::response::Response;
 use keyring::ceremony::{Wanted, Wish, WrongLeaves};
 use serde::{Deserialize, Serialize};
 use trust::request::{Ended, RATIFY_WITHIN};
-use trust::{Kid, Operation, Request, Sha256Digest};
+use trust::{Kid, Operation, Request, Sha256Digest, base64url};
 use utoipa::ToSchema;
 
 use crate::middleware::context::RequestContext;
@@ -45,6 +45,7 @@ struct Asked {
     sequence: Option<u64>,
     rotation: Option<String>,
     ratify_within_ms: Option<u64>,
+    document: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -70,8 +71,8 @@ pub struct DraftAnswer {
     operation_id = "ceremony_draft",
     tag = "ceremonies",
     params(
-        ("operation" = String, Query, description = "`generate`, `destroy`, `revoke`, `clock-correction`, `resume`, `emergency-rotation`, `ratification`, or `renew` for the same as another ceremony"),
-        ("ring" = Option<String>, Query, description = "Of all but `clock-correction` and `renew`: name of the ring; of `resume` without it of all rings"),
+        ("operation" = String, Query, description = "`generate`, `destroy`, `revoke`, `clock-correction`, `resume`, `emergency-rotation`, `ratification`, `rotation-policy`, or `renew` for the same as another ceremony"),
+        ("ring" = Option<String>, Query, description = "Of all but `clock-correction`, `rotation-policy` and `renew`: name of the ring; of `resume` without it of all rings"),
         ("proposer" = String, Query, description = "The id of the member who will sign it"),
         ("reason" = String, Query, description = "For the record: 1 to 1000 characters"),
         ("ticket" = Option<String>, Query, description = "For the record"),
@@ -90,6 +91,7 @@ pub struct DraftAnswer {
         ("sequence" = Option<u64>, Query, description = "Of `resume`: the place of that stop in its line"),
         ("rotation" = Option<String>, Query, description = "Of `ratification`, and of `resume` where one was not ratified in time: the emergency rotation, by its ceremony"),
         ("ratify_within_ms" = Option<u64>, Query, description = "Of `emergency-rotation`: after which the ring stops signing unless it is ratified; 24 h at most, and the default"),
+        ("document" = Option<String>, Query, description = "Of `rotation-policy`: the whole policy of a critical key type, canonical JSON in base64url without padding; its version is one more than that of the policy in force"),
         ("Chancery-Time" = Option<String>, Header, description = "When the request was signed, such as 2026-11-22T09:00:00.000Z"),
         ("Chancery-Signature" = Option<String>, Header, description = "A member's read signature"),
     ),
@@ -146,7 +148,8 @@ fn named(wanted: &Wanted) -> Option<Kid> {
         Wanted::Generate { .. }
         | Wanted::Correct(_)
         | Wanted::Resume { .. }
-        | Wanted::Ratification { .. } => None,
+        | Wanted::Ratification { .. }
+        | Wanted::RotationPolicy { .. } => None,
     }
 }
 
@@ -186,9 +189,10 @@ fn parameters(operation: &str) -> Result<&'static [&'static str], Problem> {
         "resume" => Ok(&["ring", "stop", "sequence", "rotation"]),
         "emergency-rotation" => Ok(&["ring", "kid", "compromised_since", "ratify_within_ms"]),
         "ratification" => Ok(&["ring", "rotation"]),
+        "rotation-policy" => Ok(&["document"]),
         _ => Err(bad(
             "operation",
-            "expected generate, destroy, revoke, clock-correction, resume, emergency-rotation, ratification or renew",
+            "expected generate, destroy, revoke, clock-correction, resume, emergency-rotation, ratification, rotation-policy or renew",
         )),
     }
 }
@@ -211,6 +215,7 @@ fn check(asked: &Asked) -> Result<(), Problem> {
         ("sequence", asked.sequence.is_some()),
         ("rotation", asked.rotation.is_some()),
         ("ratify_within_ms", asked.ratify_within_ms.is_some()),
+        ("document", asked.document.is_some()),
     ] {
         if given && !allowed.contains(&name) {
             return Err(bad(name, "not allowed for this operation"));
@@ -302,6 +307,13 @@ fn wish(asked: Asked, renewed: Option<Request>) -> Result<Wish, Problem> {
                 DIGEST,
             )?,
         },
+        "rotation-policy" => {
+            let document = asked.document.as_deref();
+            let bytes = base64url::decode(document.ok_or_else(|| missing("document"))?);
+            let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+            let document = text.ok_or_else(|| bad("document", "expected base64url of JSON"))?;
+            Wanted::RotationPolicy { document }
+        }
         _ => Wanted::Again(Box::new(renewed.ok_or_else(|| missing("ceremony"))?)),
     };
     let ring = asked.ring.as_deref();

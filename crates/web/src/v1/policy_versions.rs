@@ -46,6 +46,9 @@ pub struct PolicyVersionAnswer {
     /// The leaf that tells of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     log_index: Option<i64>,
+    /// Of a critical key type: a row behind the version in force, which no quorum decided and which is not followed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    undecided: bool,
     #[schema(value_type = Object)]
     document: PolicyDocument,
 }
@@ -58,6 +61,7 @@ impl From<PolicyVersion> for PolicyVersionAnswer {
             changed_by: version.changed_by,
             reason: version.reason,
             log_index: version.log_index,
+            undecided: version.undecided,
             document: version.document,
         }
     }

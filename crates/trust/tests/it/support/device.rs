@@ -236,5 +236,6 @@ pub fn as_ordered(operation: &Operation) -> Outcome {
         Operation::Ratification(order) => Outcome::Ratified {
             rotation: order.rotation,
         },
+        Operation::RotationPolicy(order) => Outcome::PolicySet(order.decided()),
     }
 }

@@ -105,6 +105,56 @@ async fn a_member_writes_every_proposal_with_nothing_but_a_key() {
     assert_eq!(refused.code(), "request_refused");
 }
 
+#[tokio::test]
+async fn the_policy_of_a_critical_key_type_is_drafted_whole_and_compared_to_the_letter() {
+    let fixture = service().await;
+    let types = calendar::KeyTypes::standard();
+    let mut policy = calendar::PolicyDocument::standard(types.get("signing").unwrap());
+    policy.version = 2;
+    let asked = |policy: &calendar::PolicyDocument| {
+        let document = keyring::ceremony::canonical_policy(policy).unwrap();
+        Wish {
+            ring: None,
+            ..fixture.wish(Wanted::RotationPolicy { document })
+        }
+    };
+    let wish = asked(&policy);
+    let request = fixture.drafted(&wish).await;
+    let trusted = fixture.trusted_elsewhere();
+    let differs = |request: &Request, before: Option<&Request>| {
+        let compared = wish.compare(request, &trusted, before, fixture.now());
+        compared.err().map(|differs| differs.0)
+    };
+    assert_eq!(differs(&request, None), None);
+    let changed = |change: &dyn Fn(&mut trust::RotationPolicy)| {
+        let mut changed = request.clone();
+        match &mut changed.operation {
+            Operation::RotationPolicy(order) => change(order),
+            other => panic!("{other:?}"),
+        }
+        changed
+    };
+    let longer = changed(&|order| order.document = order.document.replace("90d", "91d"));
+    assert_eq!(differs(&longer, None), Some("policy"));
+    // The first one replaces the figures that the key type begins with.
+    let invented = changed(&|order| order.replaces = order.replaces.replace("90d", "9d"));
+    assert_eq!(differs(&invented, None), Some("policy to replace"));
+    // What the quorum decided last is what it replaces.
+    let last = changed(&|order| order.document = order.replaces.clone());
+    assert_eq!(differs(&request, Some(&last)), None);
+    assert_eq!(differs(&request, Some(&longer)), Some("policy to replace"));
+    let proposed = fixture.proposed(&request).await;
+    assert_eq!(proposed.status, 200, "{}", proposed.json());
+    policy.version = 7;
+    let path = asked(&policy).path().unwrap();
+    let refused = fixture.read_as("carol", &path).await;
+    assert_eq!(refused.code(), "request_refused", "{}", refused.json());
+    let path = path.replace("document=", "document=_");
+    assert_eq!(fixture.read_as("carol", &path).await.code(), "bad_query");
+    let path = format!("{path}&ring=records");
+    assert_eq!(fixture.read_as("carol", &path).await.code(), "bad_query");
+}
+
 /// A service that was taken over drafts something else; nobody signs it.
 #[tokio::test]
 async fn threat_the_service_drafts_another_request_than_was_asked_for() {
