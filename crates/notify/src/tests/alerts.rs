@@ -75,7 +75,9 @@ impl World {
     pub async fn resolves(&self, number: usize) {
         let at = self.instant();
         self.becomes(number, News::Resolved, |alert| {
-            alert.phase = Phase::Resolved { since: at, at };
+            if let Phase::Firing { since, .. } = alert.phase {
+                alert.phase = Phase::Resolved { since, at };
+            }
         })
         .await;
     }

@@ -308,6 +308,8 @@ pub async fn a_ring_that_cannot_sign_is_told_after_two_minutes(place: Place) {
     assert_eq!(states, [told("pending"), told("pending"), told("firing")]);
     let id = alert_id(AlertName::KeyStoreUnavailable, "records");
     assert_eq!(news(&world, &id).await, (Some(News::Firing), 1));
+    let untold = world.store.untold_alerts(10).await.unwrap();
+    world.store.told_alerts(&untold).await.unwrap();
     // It signs again, and fails once: that is nothing new, and what is told when it fires again is not what was told before.
     let well: crate::alerts::KeyStoreView = std::sync::Arc::new(KeyStoreFacts::default);
     let mut state = async |view: &crate::alerts::KeyStoreView, minutes: u64| {

@@ -150,10 +150,12 @@ pub async fn a_report_calls_people_until_somebody_decides(place: Place) {
 }
 
 pub async fn threat_ten_thousand_reports_of_one_principal_are_a_hundred(place: Place) {
+    // What is refused is the same on both engines.
+    let storm = if place.is_sqlite() { 10_000 } else { 1_000 };
     let world = world(place).await;
     let engine = world.replica("one").await;
     let mut kept = 0;
-    for number in 0..10_000 {
+    for number in 0..storm {
         let asked = report(&format!("f{number}"));
         match engine.report_compromise(&asked, "scanner").await {
             Ok(_) => kept += 1,
@@ -176,7 +178,7 @@ pub async fn threat_ten_thousand_reports_of_one_principal_are_a_hundred(place: P
 pub async fn what_is_no_report_is_refused_and_leaves_nothing(place: Place) {
     let world = world(place).await;
     let engine = world.replica("one").await;
-    let unknown = "a".repeat(43);
+    let unknown = "A".repeat(43);
     let with = |change: &dyn Fn(&mut CompromiseReport)| {
         let mut changed = report("finding-1");
         change(&mut changed);
@@ -298,6 +300,7 @@ pub async fn whether_an_audience_is_told_is_decided_once_with_its_leaf(place: Pl
         (not.decision, not.audience.as_str()),
         ("do-not-notify", "regulator")
     );
+    world.wait(Span::minutes(1));
     let told = engine
         .decide_notice(&decision(Some(text.clone())), "emil")
         .await;

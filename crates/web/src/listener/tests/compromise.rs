@@ -127,7 +127,7 @@ async fn what_is_no_report_is_said() {
         changed
     };
     for (asked, code) in [
-        (body("f-1", &"a".repeat(43)), "unknown_key"),
+        (body("f-1", &"A".repeat(43)), "unknown_key"),
         (body("f-1", "no kid"), "unknown_key"),
         (with("asset", json!("signing/records")), "bad_member"),
         (with("kid", Value::Null), "bad_member"),
