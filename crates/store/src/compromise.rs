@@ -3,7 +3,7 @@
 use trust::Time;
 
 use crate::database::{Store, on};
-use crate::engine::{Columns, Connection, Engine, Value, expect_rows};
+use crate::engine::{Columns, Connection, Engine, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::reads::{self, FromColumns, MAX_PAGE};
 use crate::statements::statements;
@@ -149,8 +149,7 @@ pub(crate) async fn decide<C: Connection>(
         Value::Text(&decision.reason),
         Value::MaybeText(decision.rotation.as_deref()),
     ];
-    let changed = tx.execute(DECIDE_REPORT, &values).await?;
-    expect_rows(changed, 1).map_err(|error| error.about(Subject::Compromise))
+    guarded(tx, DECIDE_REPORT, &values, Subject::Compromise).await
 }
 
 async fn counted<E: Engine>(engine: &E, principal: &str, day: i64) -> Result<i64, Error> {

@@ -117,7 +117,7 @@ async fn plan(place: &Place, sql: &str) -> Vec<String> {
                 let done = sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection);
                 done.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
             }
-            let count = (1..20)
+            let count = (1..30)
                 .take_while(|n| sql.contains(&format!("${n}")))
                 .count();
             let values = match count {
