@@ -163,7 +163,7 @@ fn a_report_calls_a_level_and_what_is_decided_for_the_outside_is_mailed() {
     let called = mailed(&mail, desk, "critical for operations: compromise-reported");
     let body = called["body"].as_str().expect("a body");
     assert!(body.contains("secret {{scanner}}"), "{body}");
-    assert!(header(&called, "Bcc").is_empty(), "{called}");
+    assert!(!called["headers"].to_string().contains("Bcc"), "{called}");
     let alert = report["alert"].as_str().expect("an alert");
     assert!(
         body.contains(&format!("chancery alert acknowledge {alert}")),

@@ -263,7 +263,7 @@ pub async fn a_level_is_marked_as_told_of_the_time_that_the_alert_fires(place: P
         },
         ..again[0].clone()
     };
-    assert_eq!(write(&place, &[acknowledged.clone()]).await, 1);
+    assert_eq!(write(&place, std::slice::from_ref(&acknowledged)).await, 1);
     assert!(untold().await.is_empty());
     // It fires again later, and nobody was told of that.
     let later = AlertRecord {
