@@ -9,6 +9,7 @@ mod ceremony;
 mod clock;
 mod config;
 mod context;
+mod digest;
 mod doctor;
 mod emergency;
 mod evidence;
@@ -19,6 +20,7 @@ mod job;
 mod key;
 mod log;
 mod migrate;
+mod notice;
 mod notify;
 mod order;
 mod policy;
@@ -82,6 +84,8 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Log(command) => log::run(&arguments.config, command, world, &output).await,
         Command::Access(command) => access::run(&arguments.config, command, world, &output).await,
         Command::Notify(command) => notify::run(&arguments.config, command, world, &output).await,
+        Command::Digest(command) => digest::run(&arguments.config, command, world, &output).await,
+        Command::Notice(command) => notice::run(&arguments.config, command, world, &output).await,
         Command::Sign(command) => sign::run(command, &output).await,
         Command::Verify(command) => signatures::run(command, &output).await,
         Command::Executor(command) => {

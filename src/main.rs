@@ -205,6 +205,7 @@ async fn serve(
     start_notifications(&mut tasks, &config, &world, &store, &keys, &instance)?;
     let scheduler = cli::scheduler(&config, &world, &store, &keys, &settings, &instance)?;
     let scheduler = scheduler.with_key_store(key_store(&keys, &signing));
+    let scheduler = scheduler.with_digest(config.notify.digest.weekly());
     tasks.start("metrics of rotations", scheduler.clone(), |scheduler| {
         let scheduler = scheduler.clone();
         Box::pin(async move { scheduler.measure().await })

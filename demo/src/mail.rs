@@ -18,6 +18,8 @@ use verify::output::{Failure, Output};
 const SCRIPT: &str = "tests/interop/smtp_receiver.py";
 /// Debian's own, for which `make demo` installs python3-aiosmtpd.
 const PYTHON: &str = "/usr/bin/python3";
+/// Levels of escalation that have a contact.
+const LEVELS: [&str; 2] = ["operations", "security"];
 /// How long a message may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -67,6 +69,13 @@ impl Mail {
         );
         for name in people {
             section += &format!("{name} = \"{name}@people.example\"\n");
+        }
+        section += "\n[notify.receivers.people.contacts]\n";
+        for level in LEVELS {
+            section += &format!("{level} = \"{level}@people.example\"\n");
+        }
+        for level in LEVELS {
+            section += &format!("\n[notify.escalation.{level}]\nto = [\"people/{level}\"]\n");
         }
         let mut configuration = std::fs::OpenOptions::new()
             .append(true)

@@ -28,6 +28,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 const MINUTE: Duration = Duration::from_secs(61);
 const TOLD: &str = "a minute: those whom it concerns are told";
 
+/// After which security is told of what nobody looks after, and a second.
+const QUARTER: Duration = Duration::from_secs(901);
+
 /// Lines that are signed before and after.
 const LINES: usize = 20;
 
@@ -191,6 +194,11 @@ pub async fn play(
     stage.sign_lines("lines.txt", "back.jws", RING).await?;
     let after_roll_back = stage.verify("back.jws").await?;
 
+    act(
+        "A secret scanner reports the key of the ring: an alert fires, climbs a level while nobody looks, is acknowledged, and ends",
+    );
+    let climbed = calendar.alert_climbs(mail.as_ref())?;
+
     act("What is written about it");
     stage.shown(&["rotation", "events"])?;
     stage.shown(&["order", "show", &order])?;
@@ -220,7 +228,7 @@ pub async fn play(
         "held_by": held["waits"], "why": held["detail"],
         "verdicts_old": old, "verdicts_new": new,
         "rolled_back": back["id"], "state": back["state"], "verdicts_after_roll_back": after_roll_back,
-        "told_by_mail": mail.is_some(), "watched": watched.is_some(), "alerts": firing, "uses_left": order["left"], "primary": ring["primary"], "picture_bytes": picture.len(),
+        "told_by_mail": mail.is_some(), "alert": climbed["state"], "alert_level": climbed["escalation"]["level"], "watched": watched.is_some(), "alerts": firing, "uses_left": order["left"], "primary": ring["primary"], "picture_bytes": picture.len(),
     });
     output.result(&summary, || describe(&summary));
     let all = |verdicts: &Value, word: &str| verdicts[word].as_u64() == Some(lines as u64);
@@ -234,6 +242,8 @@ pub async fn play(
         && all(&new, "VALID")
         && all(&after_roll_back, "VALID")
         && order["left"] == 2
+        && climbed["state"] == "resolved"
+        && climbed["escalation"]["level"] == "security"
         && picture.starts_with("<svg");
     match good {
         true => Ok(()),
@@ -245,6 +255,65 @@ pub async fn play(
 }
 
 impl Calendar<'_> {
+    /// From a report to the end of its alert, each step with the mail that tells of it.
+    fn alert_climbs(&self, mail: Option<&Mail>) -> Result<Value, Failure> {
+        let shows = |who: &str, words: &str| {
+            let mail = mail.map(|mail| mail.to(who, words, self.output));
+            mail.transpose()
+                .map(|message| message.inspect(|message| message.show(self.output)))
+        };
+        let words = ["emergency", "report", "finding-7", "--asset", &self.asset];
+        let more = ["--source", "secret scanner", "--reason", "it is in a log"];
+        let report = self.stage.chancery(&[&words[..], &more].concat())?;
+        let (id, alert) = (text(&report, "id")?, text(&report, "alert")?);
+        let level =
+            |level: &'static str| move |alert: &Value| alert["escalation"]["level"] == level;
+        self.alert_is(&alert, level("operations"))?;
+        shows("operations", "compromise-reported")?;
+        self.goes_on(QUARTER, "a quarter of an hour, and nobody looks after it")?;
+        self.alert_is(&alert, level("security"))?;
+        shows("security", "compromise-reported")?;
+        self.stage.shown(&["alert", "show", &alert])?;
+        let words = [
+            "alert",
+            "acknowledge",
+            &alert,
+            "--reason",
+            "mary looks at it",
+        ];
+        self.stage.chancery(&words)?;
+        shows("security", "acknowledged")?;
+        let words = [
+            "emergency",
+            "dismiss",
+            &id,
+            "--reason",
+            "a key of the tests",
+        ];
+        self.stage.chancery(&words)?;
+        let over = |alert: &Value| alert["state"] == "resolved";
+        let resolved = self.alert_is(&alert, over)?;
+        shows("security", "resolved")?;
+        Ok(resolved)
+    }
+
+    /// Looks at an alert until it is so; each look of the service takes a minute of its clock.
+    fn alert_is(&self, alert: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            // There is none before the first look.
+            let shown = self.stage.quietly(&["alert", "show", alert]);
+            if let Some(shown) = shown.ok().filter(&is_so) {
+                return Ok(shown);
+            }
+            if Instant::now() > end {
+                return Err(anyhow!("{alert}: it never came to it").into());
+            }
+            self.goes_on(MINUTE, "a minute: it is looked again")?;
+            sleep(Duration::from_millis(400));
+        }
+    }
+
     /// How far the clock of the installation is ahead.
     fn ahead(&self) -> Result<Duration, Failure> {
         let file = self.stage.installation.file(CLOCK);
@@ -337,6 +406,7 @@ fn describe(summary: &Value) -> String {
          \x20 new signatures        {}\n\
          \x20 another rotation      {}: {}; signatures then: {}\n\
          \x20 told by mail          {}\n\
+         \x20 an alert              climbed to {}, then {}\n\
          \x20 the order             {} of 4 uses left",
         text("rotation"),
         text("trigger"),
@@ -352,6 +422,8 @@ fn describe(summary: &Value) -> String {
         text("state"),
         text("verdicts_after_roll_back"),
         text("told_by_mail"),
+        text("alert_level"),
+        text("alert"),
         text("uses_left"),
     )
 }

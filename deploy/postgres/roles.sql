@@ -96,7 +96,12 @@ GRANT INSERT, UPDATE (dropped, dropped_at) ON outbox_receiver TO chancery_servic
 GRANT INSERT, UPDATE (data, ended_at, told_at), DELETE ON outbox_alert TO chancery_service;
 -- What people are told of while it holds.
 GRANT INSERT, UPDATE (level, detail, phase, since, clear_since, resolved_at, acknowledged_at, acknowledged_by, silenced_until,
-    silenced_by, episode, together, news, news_number, changed_at, version), DELETE ON alert TO chancery_service;
+    silenced_by, episode, together, news, news_number, changed_at, version, escalates_since, escalated, escalated_told), DELETE
+    ON alert TO chancery_service;
+GRANT INSERT, UPDATE (told) ON weekly_digest TO chancery_service;
+-- Reports of compromise with their decisions, and what the outside was told.
+GRANT INSERT, UPDATE (state, decided_at, decided_by, decision, rotation) ON compromise_report TO chancery_service;
+GRANT INSERT ON notice TO chancery_service;
 -- Rotations under way, and the jobs of the scheduler.
 GRANT INSERT, UPDATE (version, previous_version, state, consent, order_id, ceremony, made, published_at, promoted_at,
     retired_at, held, cancel, roll_back, waits, detail, updated_at, ended_at, look_at, lease_owner, lease_epoch,

@@ -160,7 +160,9 @@ fn filter(asked: &List) -> AlertFilter {
 
 fn listed(alerts: &[AlertView]) -> String {
     table(
-        &["alert", "rule", "about", "severity", "state", "since"],
+        &[
+            "alert", "rule", "about", "severity", "state", "level", "since",
+        ],
         alerts.iter().map(|alert| {
             [
                 alert.id.clone(),
@@ -170,6 +172,10 @@ fn listed(alerts: &[AlertView]) -> String {
                 match alert.silence {
                     Some(_) => format!("{}, silenced", alert.state),
                     None => alert.state.to_owned(),
+                },
+                match alert.escalation.as_ref().and_then(|one| one.level) {
+                    Some(level) => level.to_string(),
+                    None => "-".to_owned(),
                 },
                 alert.since.minute(),
             ]
@@ -198,6 +204,15 @@ fn shown(alert: &AlertView) -> String {
             "silenced      until {} by {}",
             silence.until, silence.by
         ));
+    }
+    if let Some(one) = &alert.escalation {
+        lines.extend(one.level.map(|level| format!("level         {level}")));
+        let told: Vec<&str> = one.told.iter().map(|level| level.as_str()).collect();
+        if !told.is_empty() {
+            lines.push(format!("told          {}", told.join(", ")));
+        }
+        let next = one.next.as_ref();
+        lines.extend(next.map(|next| format!("next level    {} at {}", next.level, next.at)));
     }
     lines.push(format!("runbook       {}", alert.runbook));
     lines.push(format!("next          {}", alert.next));

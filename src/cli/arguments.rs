@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Style};
 
 use super::{
-    access, alert, asset, audit, ceremony, config, emergency, evidence, executor, health, job, key,
-    log, notify, order, policy, ring, rotation, sign, trust,
+    access, alert, asset, audit, ceremony, config, digest, emergency, evidence, executor, health,
+    job, key, log, notice, notify, order, policy, ring, rotation, sign, trust,
 };
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
@@ -64,7 +64,7 @@ pub enum Command {
     /// Standing orders: keys of a ring that custodians approved in advance.
     #[command(subcommand)]
     Order(order::Command),
-    /// Emergencies: stop signing, let it go on, rotate onto a standby key at once.
+    /// Emergencies: stop signing, let it go on, rotate onto a standby key at once; reports of compromise.
     #[command(subcommand)]
     Emergency(emergency::Command),
     /// Rotations: the plan, what is under way, and what somebody wants of it.
@@ -76,6 +76,11 @@ pub enum Command {
     /// Alerts: conditions that people are told of while they hold, and who looks after them.
     #[command(subcommand)]
     Alert(alert::Command),
+    /// Notices to the outside: what an audience is told of an incident, and who decided so.
+    #[command(subcommand)]
+    Notice(notice::Command),
+    /// Show what happened in a week and what comes in the next one, as the weekly digest says it.
+    Digest(digest::Command),
     /// Whom the service trusts: roster, policy, and suspensions of members.
     #[command(subcommand)]
     Trust(trust::Command),

@@ -1,7 +1,8 @@
-//! `chancery emergency`: stop signing, let it go on, rotate onto a standby key at once.
+//! `chancery emergency`: stop signing, let it go on, rotate onto a standby key at once; report what may be compromised.
 
 mod clock;
 mod drill;
+mod reports;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +40,14 @@ pub enum Command {
     /// Walk through an emergency on a ring that is there for it, with a clock: stop, rotation, ratification, resume. The
     /// figures are read back from the log.
     Drill(drill::Drill),
+    /// Report that somebody else may have a key or what an asset is: people are called, and a declaration is drafted.
+    Report(reports::Report),
+    /// List reports of compromise, the latest first, or show one.
+    Reports(reports::List),
+    /// Decide that a report is of nothing. Its alert ends.
+    Dismiss(reports::Decide),
+    /// Declare the emergency of a report. It replaces no signature: members of the roster order the rotation of a ring.
+    Declare(reports::Decide),
     /// Verify a stop offline, against the pinned digest of the genesis alone.
     Verify(verify::Stop),
 }
@@ -167,6 +176,10 @@ pub async fn run(
         Command::Resume(resume) => self::resume(path, resume, world, output).await,
         Command::Rotate(rotate) => self::rotate(path, rotate, world, output).await,
         Command::Drill(drill) => drill::run(path, drill, world, output).await,
+        Command::Report(report) => reports::report(path, report, world, output).await,
+        Command::Reports(list) => reports::list(path, list, world, output).await,
+        Command::Dismiss(asked) => reports::dismiss(path, asked, world, output).await,
+        Command::Declare(asked) => reports::declare(path, asked, world, output).await,
         Command::Verify(stop) => verify::stop::run(&stop, output),
         Command::Ratify(ratify) => self::ratify(path, ratify, world, output).await,
     }

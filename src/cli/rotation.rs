@@ -170,6 +170,7 @@ pub fn scheduler(
         propagation,
         owner: owner.to_owned(),
         every: config.rotation.every,
+        ladder: config.notify.ladder(),
     }))
 }
 

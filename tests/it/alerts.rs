@@ -125,3 +125,112 @@ fn an_overdue_rotation_is_mailed_acknowledged_silenced_and_resolved() {
     assert_eq!(shown["state"], "resolved");
     assert!(header(&mail.next(), "Subject").contains("resolved: rotation-overdue"));
 }
+
+/// What a contact gets: with this in its subject.
+fn mailed(mail: &Receiver, to: &str, words: &str) -> Value {
+    mail.next_where(|mail| mail["to"][0] == to && header(mail, "Subject").contains(words))
+}
+
+#[test]
+fn a_report_calls_a_level_and_what_is_decided_for_the_outside_is_mailed() {
+    let installation = Installation::new();
+    installation.open_ring("integrity");
+    let mail = Receiver::mail(&[]);
+    let port = mail.address.rsplit_once(':').expect("a port").1;
+    configure(
+        &installation,
+        &format!(
+            "[notify.receivers.people]\nkind = \"mail\"\nserver = \"localhost:{port}\"\nsecurity = \"none\"\nallow_private = true\nfrom = \"keys@keys.example\"\n\
+             [notify.receivers.people.contacts]\ndesk = \"desk@people.example\"\npress = \"press@people.example\"\n\
+             [notify.escalation.operations]\nto = [\"people/desk\"]\n\
+             [notify.digest]\nto = [\"people/desk\"]\n\
+             [notify.audiences.partners]\nto = [\"people/press\"]\n"
+        ),
+    );
+    register(&installation);
+    let evidence = installation.file("evidence");
+    std::fs::write(&evidence, "commit 1\r\nBcc: eve@evil.example\n{{url}}").expect("written");
+    let words = ["emergency", "report", "finding-7", "--asset", ASSET];
+    let source = ["--source", "secret {{scanner}}", "--reason", "it is public"];
+    let found = ["--evidence", text(&evidence)];
+    let report = installation.chancery([&words[..], &source, &found].concat());
+    let report = report.json();
+    let id = report["id"].as_str().expect("an id").to_owned();
+    let _service = installation.serve();
+
+    // What was said of it is no header and no template.
+    let desk = "desk@people.example";
+    let called = mailed(&mail, desk, "critical for operations: compromise-reported");
+    let body = called["body"].as_str().expect("a body");
+    assert!(body.contains("secret {{scanner}}"), "{body}");
+    assert!(!called["headers"].to_string().contains("Bcc"), "{called}");
+    let alert = report["alert"].as_str().expect("an alert");
+    assert!(
+        body.contains(&format!("chancery alert acknowledge {alert}")),
+        "{body}"
+    );
+    let week = mailed(&mail, desk, "the week until");
+    let body = week["body"].as_str().expect("a body");
+    assert!(
+        body.contains("Next week") && body.contains("Signatures"),
+        "{body}"
+    );
+
+    // Nobody outside is told before it is decided, and then what was decided.
+    let about = [
+        "--incident",
+        &id,
+        "--audience",
+        "partners",
+        "--happened",
+        "a key was public",
+        "--affected",
+        "the partner's key",
+        "--done",
+        "it was replaced",
+        "--to-do",
+        "fetch it again",
+        "--contact",
+        "desk@people.example",
+        "--noticed-at",
+        "2026-11-30T09:00:00.000Z",
+    ];
+    let shown = installation.chancery([&["notice", "show"][..], &about].concat());
+    let shown = shown.json();
+    let why = ["--reason", "they verify with it"];
+    let send = [&["notice", "send"][..], &about, &why].concat();
+    let decided = installation.chancery(send.clone()).json();
+    assert_eq!(decided["decision"], "notify");
+    let press = mailed(&mail, "press@people.example", "Incident cr_");
+    let lines = |text: &Value| {
+        let text = text.as_str().expect("a text").replace("\r\n", "\n");
+        text.trim().to_owned()
+    };
+    assert_eq!(lines(&press["body"]), lines(&shown["body"]));
+    let again = installation.try_chancery(send);
+    assert!(again.stderr.contains("decided already"), "{again:?}");
+    let to_nobody = [
+        "notice",
+        "withhold",
+        "--incident",
+        &id,
+        "--audience",
+        "customers",
+    ];
+    installation.chancery([&to_nobody[..], &why].concat());
+    let listed = installation.chancery(["notice", "list"]).json();
+    let decisions = ["do-not-notify", "notify"];
+    for (notice, decision) in listed["notices"]
+        .as_array()
+        .expect("two")
+        .iter()
+        .zip(decisions)
+    {
+        assert_eq!(notice["decision"], decision, "{listed}");
+    }
+
+    // The alert ends with the decision about the report.
+    let words = ["emergency", "dismiss", &id, "--reason", "a test key"];
+    let dismissed = installation.chancery(words).json();
+    assert_eq!(dismissed["state"], "dismissed");
+}

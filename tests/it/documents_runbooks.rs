@@ -115,7 +115,11 @@ fn every_command_of_the_runbooks_runs_as_printed() {
     let types = types
         .iter()
         .map(|known| (known.name.as_str(), known.name.as_str()));
-    for (asset, key_type) in types.chain([("partner", "api_key"), ("spare", "api_key")]) {
+    for (asset, key_type) in types.chain([
+        ("partner", "api_key"),
+        ("spare", "api_key"),
+        ("leaked", "api_key"),
+    ]) {
         sheet += &format!("external/{asset},{key_type},wrapped,2020-01-01T00:00:00.000Z\n");
     }
     fs::write(room.reader.file("assets.csv"), sheet).expect("written");
@@ -143,6 +147,12 @@ fn every_command_of_the_runbooks_runs_as_printed() {
             .to_owned();
         !alert.is_empty()
     });
+    let reports = ["one", "two"].map(|name| {
+        let file = format!(
+            "chancery emergency report {name} --asset external/leaked --source drill --reason drill --output json"
+        );
+        json(&runs(&file))["id"].as_str().expect("an id").to_owned()
+    });
     let mut first = Section::whole("docs/ceremonies/first-key.md");
     first.next("chancery trust show");
     let open = last_line(&room.as_by("adam", &first.next("chancery ceremony new generate"), &[]));
@@ -167,11 +177,16 @@ fn every_command_of_the_runbooks_runs_as_printed() {
             ["chancery", "rotation", "declare", key_type, ..] => format!("external/{key_type}"),
             _ => "external/partner".to_owned(),
         };
+        let report = match words.as_slice() {
+            ["chancery", "emergency", "dismiss", ..] => &reports[1],
+            _ => &reports[0],
+        };
         let values = [
             ("RING", "integrity"),
             ("KID", &kid),
             ("ID", &open),
             ("EVENT", &event),
+            ("REPORT", report),
             ("ALERT", &alert),
             ("ASSET", asset.as_str()),
             ("TYPE", "api_key"),

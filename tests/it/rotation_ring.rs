@@ -24,6 +24,7 @@ fn scheduler(world: &Clocked) -> Scheduler {
         propagation: Propagation::default(),
         owner: "replica".to_owned(),
         every: HOUR,
+        ladder: calendar::alerts::escalation::Ladder::default(),
     })
 }
 

@@ -38,6 +38,8 @@ pub enum Call {
     DeclareEmergency,
     /// Somebody says that a rotation that happens elsewhere, or a step of it, is done.
     ReportRotations,
+    /// Somebody says that somebody else may have a key. It calls people and changes nothing.
+    ReportCompromise,
     /// A verifier says that it has a key.
     AcknowledgeKeys,
 }
@@ -53,7 +55,7 @@ pub enum Allowed {
 }
 
 /// The table.
-const TABLE: [(Call, &str, Allowed); 16] = {
+const TABLE: [(Call, &str, Allowed); 17] = {
     use Allowed::{Anybody, MembersAndRoles, Roles};
     use RoleKind as R;
     [
@@ -111,6 +113,11 @@ const TABLE: [(Call, &str, Allowed); 16] = {
             Call::ReportRotations,
             "report-rotations",
             Roles(&[R::Reporter, R::Administrator]),
+        ),
+        (
+            Call::ReportCompromise,
+            "report-compromise",
+            Roles(&[R::Reporter, R::Operator, R::Administrator, R::OnCall]),
         ),
         (
             Call::AcknowledgeKeys,

@@ -43,6 +43,13 @@ impl Principal {
             _ => false,
         })
     }
+
+    /// Whether it may say that somebody else may have what an asset is: a reporter of just that asset, or whoever is called for
+    /// it and may see all of them.
+    pub fn may_report_compromise(&self, asset: &str) -> bool {
+        let watches = |role: &Role| matches!(role, Role::Operator | Role::OnCall);
+        self.may_report(asset) || self.roles.iter().any(watches)
+    }
 }
 
 /// Why a certificate is nobody's.

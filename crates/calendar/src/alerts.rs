@@ -1,9 +1,11 @@
 //! Alerts: conditions that people are to know of while they hold.
 //!
-//! [`rules`] makes conditions of facts, [`machine`] gives each a state that does not flap, [`storm`] decides what is told of
-//! many at once, and [`usage`] finds what is unusual in hourly counts. An alert is named by its rule and its subject; there is
+//! [`rules`] makes conditions of facts, [`machine`] gives each a state that does not flap, [`escalation`] says who hears of one
+//! that nobody looks after, [`storm`] decides what is told of many at once, and [`usage`] finds what is unusual in hourly
+//! counts. An alert is named by its rule and its subject; there is
 //! one for each pair, however often it is looked at and by however many replicas.
 
+pub mod escalation;
 pub mod machine;
 pub mod rules;
 pub mod storm;
@@ -43,6 +45,8 @@ words! {
         UsageSilent = "usage-silent",
         /// A key that may not be used any more was used.
         RetiredKeyUsed = "retired-key-used",
+        /// A named principal says that somebody else may have a key.
+        CompromiseReported = "compromise-reported",
     }
 }
 
@@ -70,6 +74,8 @@ words! {
         KeyStore = "key-store",
         /// Hourly counts.
         Usage = "usage",
+        /// Reports of compromise that nobody decided.
+        Reports = "reports",
     }
 }
 
@@ -102,6 +108,7 @@ impl AlertName {
             Self::JobFailed | Self::JobLate => Scope::Jobs,
             Self::KeyStoreUnavailable | Self::KeyStoreCorrupt => Scope::KeyStore,
             Self::UsageHigh | Self::UsageSilent | Self::RetiredKeyUsed => Scope::Usage,
+            Self::CompromiseReported => Scope::Reports,
         }
     }
 
@@ -113,7 +120,8 @@ impl AlertName {
             | Self::EmergencyStarted
             | Self::KeyStoreUnavailable
             | Self::KeyStoreCorrupt
-            | Self::RetiredKeyUsed => Severity::Critical,
+            | Self::RetiredKeyUsed
+            | Self::CompromiseReported => Severity::Critical,
             _ => Severity::Warning,
         }
     }
@@ -161,6 +169,7 @@ impl AlertName {
             Self::KeyStoreUnavailable | Self::KeyStoreCorrupt => "chancery doctor".to_owned(),
             Self::JobFailed | Self::JobLate => "chancery job list".to_owned(),
             Self::RetiredKeyUsed => format!("chancery key show {subject}"),
+            Self::CompromiseReported => "chancery emergency reports".to_owned(),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! Reading order: [`words`], [`name`] and [`key_type`] are the vocabulary; [`policy`] with [`floors`] and [`windows`] says what
 //! an installation wants, [`facts`] what there is; [`plan`](mod@plan) decides when each asset rotates, [`admission`] whether what
 //! somebody asks for becomes an event, and [`next_step`](mod@next_step) what an event needs next. [`simulate`](mod@simulate) runs all of it
-//! over a year and finds what must not be. [`cron`] has the slots of the jobs, [`alerts`] what people are told is not as it should be.
+//! over a year and finds what must not be. [`cron`] has the slots of the jobs, [`weekly`] that of the digest, [`alerts`] what people are told is not as it should be.
 
 pub mod admission;
 pub mod alerts;
@@ -22,6 +22,7 @@ pub mod plan;
 pub mod policy;
 pub mod simulate;
 pub mod time;
+pub mod weekly;
 pub mod windows;
 pub mod words;
 

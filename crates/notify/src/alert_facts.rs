@@ -15,4 +15,7 @@ pub struct AlertFacts {
     pub runbook: String,
     /// What to type first.
     pub next: String,
+    /// Of one that climbed: the level that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
 }

@@ -10,7 +10,8 @@ use store::AlertRow;
 use trust::Time;
 use url::Url;
 
-use crate::event::{EventKind, Facts};
+use crate::event::EventKind;
+use crate::facts::Facts;
 use crate::http;
 use crate::render::{self, Sender};
 use crate::retry::Outcome;

@@ -17,7 +17,8 @@ use trust::Time;
 
 use crate::alert_facts::AlertFacts;
 use crate::crowd::NAMED;
-use crate::event::{EventKind, Facts, shown};
+use crate::event::EventKind;
+use crate::facts::{Facts, shown};
 use crate::near::Near;
 
 /// What an alert is called among operations.
@@ -37,6 +38,8 @@ pub struct Told {
     pub kind: EventKind,
     pub dedup: String,
     pub facts: Facts,
+    /// How many levels of escalation heard of it, and hear of this.
+    pub heard: u8,
 }
 
 const fn kind(news: News) -> EventKind {
@@ -53,7 +56,7 @@ fn instant(time: calendar::Time) -> Time {
 }
 
 /// Since when it is pending, or when it began to fire.
-fn since(record: &AlertRecord) -> calendar::Time {
+pub fn since(record: &AlertRecord) -> calendar::Time {
     match record.alert.phase {
         Phase::Pending { since } | Phase::Firing { since, .. } | Phase::Resolved { since, .. } => {
             since
@@ -61,7 +64,7 @@ fn since(record: &AlertRecord) -> calendar::Time {
     }
 }
 
-fn facts(record: &AlertRecord, news: News) -> Facts {
+pub fn facts_of(record: &AlertRecord, news: News) -> Facts {
     let alert = &record.alert;
     let by = match news {
         News::Acknowledged => alert.acknowledged.as_ref().map(|one| one.by.as_str()),
@@ -86,13 +89,20 @@ fn facts(record: &AlertRecord, news: News) -> Facts {
             severity: alert.severity().to_string(),
             runbook: alert.name.runbook(),
             next: shown(&alert.name.next_command(&alert.subject)),
+            level: None,
         }),
         ..Facts::of_test(at, "")
     }
 }
 
+/// What the first of many are about.
+pub fn named(records: &[&AlertRecord]) -> Vec<String> {
+    let first = records.iter().take(NAMED);
+    first.map(|record| shown(&record.alert.subject)).collect()
+}
+
 /// Of many, the first of which are named.
-fn together(
+pub fn together(
     name: AlertName,
     severity: Severity,
     (named, count): (Vec<String>, usize),
@@ -109,13 +119,19 @@ fn together(
             severity: severity.to_string(),
             runbook: name.runbook(),
             next: format!("chancery alert list --name {name}"),
+            level: None,
         }),
         ..Facts::of_test(at, "")
     }
 }
 
-/// The messages of what is not told yet.
-pub fn told(untold: &[AlertRecord], crowds: &[AlertCrowd], now: Time) -> Vec<Told> {
+/// The messages of what is not told yet. `untold` may be a page of it; `ended` says how many of a rule ended among many.
+pub fn told(
+    untold: &[AlertRecord],
+    crowds: &[AlertCrowd],
+    ended: &BTreeMap<AlertName, u64>,
+    now: Time,
+) -> Vec<Told> {
     let mut told = Vec::new();
     let mut grouped = BTreeMap::<(AlertName, &str), Vec<&AlertRecord>>::new();
     for record in untold {
@@ -140,13 +156,15 @@ pub fn told(untold: &[AlertRecord], crowds: &[AlertCrowd], now: Time) -> Vec<Tol
                 since(record).millis(),
                 record.news_number
             ),
-            facts: facts(record, news),
+            facts: facts_of(record, news),
+            heard: record.levels_told,
         });
     }
     for ((name, word), records) in grouped {
         let crowd = crowds.iter().find(|crowd| crowd.name == name);
-        let named = records.iter().take(NAMED);
-        let named: Vec<String> = named.map(|record| shown(&record.alert.subject)).collect();
+        let named = named(&records);
+        let heard = records.iter().map(|record| record.levels_told).max();
+        let heard = heard.unwrap_or(0);
         let hour = now.millis().div_euclid(HOUR_MILLIS);
         match (word == EventKind::AlertFiring.name(), crowd) {
             (true, Some(crowd)) => {
@@ -158,6 +176,7 @@ pub fn told(untold: &[AlertRecord], crowds: &[AlertCrowd], now: Time) -> Vec<Tol
                     kind: EventKind::AlertFiring,
                     dedup: format!("alerts/{name}/{severity}/{hour}/{power}"),
                     facts,
+                    heard,
                 });
             }
             // The last of them.
@@ -166,11 +185,14 @@ pub fn told(untold: &[AlertRecord], crowds: &[AlertCrowd], now: Time) -> Vec<Tol
                 let severity = records.iter().map(|record| record.alert.severity()).max();
                 let at = last.unwrap_or(now);
                 let severity = severity.unwrap_or(Severity::Warning);
-                let count = records.len();
+                let count = ended.get(&name).copied().unwrap_or(0);
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                let count = count.max(records.len());
                 told.push(Told {
                     kind: EventKind::AlertResolved,
                     dedup: format!("alerts/{name}/resolved/{}", at.millis()),
                     facts: together(name, severity, (named, count), (News::Resolved, at)),
+                    heard,
                 });
             }
             // They are over already, or others go on.
@@ -210,7 +232,7 @@ pub async fn conditions(store: &Store, now: Time) -> Result<Vec<Near>, Error> {
 }
 
 fn near(record: &AlertRecord) -> Near {
-    let facts = facts(record, News::Firing);
+    let facts = facts_of(record, News::Firing);
     // A graver one is another condition for whoever knows it by its labels.
     let key = format!("alert/{}/{}", record.id, record.alert.level);
     condition(key, record.id.clone(), facts.at, facts)

@@ -1,13 +1,15 @@
 //! What has to be told goes into the outbox: once for each act, in the transaction that moves the mark of what was told
 //! (ADR 53). If we die before its COMMIT nothing is there and the next one does the same; after it, everything.
 
-use std::collections::HashSet;
+mod told;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::Trouble;
 use metrics::{counter, gauge};
-use store::{AlertRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, NewMessage};
+use store::{Addressee, AlertRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, NewMessage};
 use trust::key_name::KeyName;
 use trust::leaf::Leaf;
 use trust::{
@@ -16,7 +18,8 @@ use trust::{
 
 use crate::alerts;
 use crate::context::Context;
-use crate::event::{EventKind, Facts};
+use crate::event::EventKind;
+use crate::facts::Facts;
 use crate::lease::Lease;
 use crate::near::{Near, executor_late, near_end, ratification, running_out};
 use crate::rotations;
@@ -45,9 +48,6 @@ const FORGOTTEN: i64 = 500;
 
 /// Acts that are told together.
 const TOGETHER: i64 = 50;
-
-/// News of alerts that are read together.
-const NEWS: i64 = 1_000;
 
 /// Open ceremonies that are read together.
 const PAGE: i64 = 500;
@@ -138,6 +138,8 @@ impl Announcer {
         }
         while self.announce_acts(now).await? {}
         while self.announce_alerts(now).await? {}
+        while self.announce_levels(now).await? {}
+        self.announce_digest(now).await?;
         if due(self.orders_looked, ORDERS) {
             self.orders = self.orders_near(now).await?;
             self.orders_looked = Some(now);
@@ -187,42 +189,6 @@ impl Announcer {
         Ok(rows.len() as i64 == TOGETHER)
     }
 
-    /// The next news of alerts; whether there may be more. If we die before they are marked as told they are written again,
-    /// and the outbox knows them.
-    async fn announce_alerts(&self, now: Time) -> Result<bool, Error> {
-        let store = &self.context.store;
-        let untold = store.untold_alerts(NEWS).await?;
-        if untold.is_empty() {
-            return Ok(false);
-        }
-        let crowds = match untold.iter().any(|record| record.alert.together) {
-            true => store.alerts_together(now).await?,
-            false => Vec::new(),
-        };
-        let roster = (self.context.roster)();
-        let of = |told: alerts::Told| {
-            // Nobody is to be woken by what is past.
-            let past = now.since(told.facts.at) >= self.context.settings.dead_after;
-            if past && told.kind != EventKind::AlertFiring {
-                return None;
-            }
-            let roster = roster.as_ref();
-            let audience = roster.map(|roster| told.kind.audience(roster, None));
-            let audience = audience.unwrap_or_default();
-            self.message(told.kind, told.dedup, &told.facts, &audience, now)
-        };
-        let told = alerts::told(&untold, &crowds, now).into_iter();
-        let messages: Vec<NewMessage> = told.filter_map(of).collect();
-        if !messages.is_empty() {
-            let at = store.told().await?;
-            if !self.write((at, at), &messages).await? {
-                return Ok(false);
-            }
-        }
-        store.told_alerts(&untold).await?;
-        Ok(untold.len() as i64 == NEWS)
-    }
-
     async fn write(&self, place: (i64, i64), messages: &[NewMessage]) -> Result<bool, Error> {
         let most = i64::from(self.context.settings.most_waiting);
         let store = &self.context.store;
@@ -253,6 +219,9 @@ impl Announcer {
         // Nobody is to be woken by what is past: after an outage, or before there was a receiver.
         if now.since(act.time) >= self.context.settings.dead_after {
             return Ok(None);
+        }
+        if kind == EventKind::Notice {
+            return self.notice(id, now).await;
         }
         if !kind.is_of_a_ceremony() {
             let Ok(id) = id.parse() else {
@@ -349,6 +318,20 @@ impl Announcer {
         now: Time,
     ) -> Option<NewMessage> {
         let to = self.context.addressees(kind, audience);
+        self.message_to(kind, dedup, facts, to, now)
+    }
+
+    /// To these; none to nobody.
+    fn message_to(
+        &self,
+        kind: EventKind,
+        dedup: String,
+        facts: &Facts,
+        to: Vec<Addressee>,
+        now: Time,
+    ) -> Option<NewMessage> {
+        // Whoever is named twice hears it once.
+        let to: Vec<Addressee> = BTreeSet::from_iter(to).into_iter().collect();
         if to.is_empty() {
             return None;
         }
@@ -463,16 +446,25 @@ impl Announcer {
             let most = MOST_NEAR as i64 * 2;
             let known = self.context.store.alerts(name, most).await?;
             let holds = |key: &str| near.iter().any(|near| near.key == key);
-            let runs: HashSet<&str> = known
+            let runs: HashMap<&str, &str> = known
                 .iter()
                 .filter(|row| row.ended_at.is_none())
-                .map(|row| row.key.as_str())
+                .map(|row| (row.key.as_str(), row.data.as_str()))
                 .collect();
-            let new = near.iter().filter(|near| near.kind.lasts());
-            for near in new.filter(|near| !runs.contains(near.key.as_str())) {
+            for near in near.iter().filter(|near| near.kind.lasts()) {
                 let Ok(data) = serde_json::to_string(&near.facts) else {
                     continue;
                 };
+                // How many are told together changes while they are; of others it is kept what was said when they began.
+                let crowd = near
+                    .facts
+                    .alert
+                    .as_ref()
+                    .is_some_and(|one| one.id.is_none());
+                match runs.get(near.key.as_str()) {
+                    Some(kept) if !crowd || *kept == data => continue,
+                    _ => {}
+                }
                 let row = AlertRow {
                     receiver: name.clone(),
                     key: near.key.clone(),
@@ -485,7 +477,7 @@ impl Announcer {
                 };
                 self.context.store.begin_alert(&row).await?;
             }
-            for key in runs.into_iter().filter(|key| !holds(key)) {
+            for key in runs.into_keys().filter(|key| !holds(key)) {
                 self.context.store.end_alert(name, key, now).await?;
             }
         }

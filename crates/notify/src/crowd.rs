@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use trust::Time;
 
-use crate::event::{EventKind, Facts, ROTATION};
+use crate::event::EventKind;
+use crate::facts::{Facts, ROTATION};
 use crate::near::Near;
 
 /// Rotations of one kind that are told each for itself; what is more is told together, once a day.

@@ -14,7 +14,8 @@ use url::Url;
 
 use crate::alertmanager;
 use crate::context::Context;
-use crate::event::{EventKind, Facts, shown};
+use crate::event::EventKind;
+use crate::facts::{Facts, shown};
 use crate::lease::Lease;
 use crate::mail::{self, Letter};
 use crate::render;

@@ -2,7 +2,7 @@
 //!
 //! What happened is read off the log and put into the outbox once, whichever replica does it and whenever it dies
 //! (`announce`). Each receiver then gets it at least once, and never again once its acknowledgement was written down
-//! (`deliver`). Of alerts it is read off their rows (`alerts`). Nothing rests on a message: whoever gets one looks for themselves.
+//! (`deliver`). Of alerts it is read off their rows (`alerts`), and who else hears of one that nobody looks after (`escalate`). Nothing rests on a message: whoever gets one looks for themselves.
 
 mod address;
 mod alert_facts;
@@ -10,14 +10,19 @@ mod alertmanager;
 mod alerts;
 mod announce;
 mod audience;
+mod contact;
 mod context;
 mod crowd;
 mod deliver;
+mod escalate;
+mod escalation;
 mod event;
+mod facts;
 mod http;
 mod lease;
 mod mail;
 mod near;
+mod notice;
 mod notifier;
 mod render;
 mod retry;
@@ -32,10 +37,12 @@ mod webhook;
 pub use address::{is_private, literal};
 pub use alertmanager::names as condition_names;
 pub use context::Context;
-pub use event::EventKind;
+pub use escalation::{AudienceContacts, Digest, Level};
+pub use event::{EventKind, NOTIFY};
 pub use http::client as http_client;
+pub use notice::{Audience, DO_NOT_NOTIFY, Incident, LONGEST as LONGEST_SAID, rendered as notice};
 pub use notifier::{Notifier, Problem};
 pub use render::Sender;
 pub use retry::Outcome;
 pub use settings::{Alertmanager, Mail, Receiver, Security, Settings, Webhook};
-pub use template::Language;
+pub use template::{Language, Text};

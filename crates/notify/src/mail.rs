@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use trust::Time;
 
 use crate::address::resolve;
-use crate::event::shown;
+use crate::facts::shown;
 use crate::retry::Outcome;
 use crate::settings::{Mail, Security};
 use crate::template::Text;
@@ -39,7 +39,7 @@ impl Header for AutoSubmitted {
 /// Everything about one message; `id` is the same on every attempt.
 pub struct Letter<'a> {
     pub id: &'a str,
-    /// The member's id.
+    /// The member's id, or a contact.
     pub recipient: &'a str,
     pub text: &'a Text,
     /// When it happened, which does not change either.
@@ -53,7 +53,7 @@ pub fn message(mail: &Mail, letter: &Letter<'_>) -> Result<Message, String> {
         parsed.map_err(|_| format!("{:?} is no mail address", shown(address)))
     };
     let from = parsed(&mail.from)?;
-    let to = mail.addresses.get(letter.recipient);
+    let to = mail.address(letter.recipient);
     let to = parsed(to.ok_or_else(|| format!("no address of {}", shown(letter.recipient)))?)?;
     let date = Duration::from_millis(u64::try_from(letter.date.millis()).unwrap_or(0));
     let id = format!("<{}.{}@{}>", letter.id, letter.recipient, from.domain());

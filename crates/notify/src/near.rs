@@ -6,7 +6,8 @@ use store::{CeremonyHeadRow, CeremonyState, OrderRow};
 use trust::emergency::Unratified;
 use trust::{MemberId, Operation, Request, Sha256Digest, Time};
 
-use crate::event::{EventKind, Facts};
+use crate::event::EventKind;
+use crate::facts::Facts;
 
 /// An order that holds for less than a tenth of its time, and for less than this, runs out.
 const LITTLE_TIME: Duration = Duration::from_secs(14 * 86_400);

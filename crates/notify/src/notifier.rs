@@ -8,9 +8,10 @@ use trust::Roster;
 use crate::announce::{Announcer, message_id};
 use crate::context::Context;
 use crate::deliver::{Deliverer, Way, send};
-use crate::event::{EventKind, Facts};
+use crate::event::EventKind;
+use crate::facts::Facts;
 use crate::retry::Outcome;
-use crate::settings::{Receiver, Settings};
+use crate::settings::{PREFIX, Receiver, Settings};
 use crate::webhook;
 
 /// A receiver that cannot be reached as it is configured.
@@ -81,7 +82,10 @@ impl Notifier {
         let facts = Facts::of_test(now, by);
         let id = message_id(&self.context, &format!("test/{name}/{now}"));
         let recipients: Vec<String> = match receiver {
-            Receiver::Mail(mail) => mail.addresses.keys().cloned().collect(),
+            Receiver::Mail(mail) => {
+                let contacts = mail.contacts.keys().map(|name| format!("{PREFIX}{name}"));
+                mail.addresses.keys().cloned().chain(contacts).collect()
+            }
             _ => vec![String::new()],
         };
         let mut sent = Vec::with_capacity(recipients.len());
@@ -136,7 +140,8 @@ impl Settings {
                         .filter(|member| !to.addresses.contains_key(member.id.as_str()))
                         .map(|member| member.id.to_string());
                     let without: Vec<String> = without.collect();
-                    if !without.is_empty() {
+                    // One that is for contacts alone is no custodian's.
+                    if !without.is_empty() && !to.addresses.is_empty() {
                         add(format!("no address of {}", without.join(", ")));
                     }
                 }

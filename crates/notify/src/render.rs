@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use trust::{MemberId, Roster, Sha256Digest, Time};
 
-use crate::event::{EventKind, Facts, ROTATION, shown};
+use crate::event::EventKind;
+use crate::facts::{Facts, ROTATION, shown};
 use crate::template::{self, Language, Text};
 
 /// Whose messages they are.
@@ -17,7 +18,7 @@ pub struct Sender {
 }
 
 /// To the minute, as people read it.
-fn instant(time: Time) -> String {
+pub fn instant(time: Time) -> String {
     let text = time.to_string();
     match (text.get(..10), text.get(11..16)) {
         (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
@@ -70,6 +71,8 @@ pub fn text(
             "severity" => facts.alert.as_ref()?.severity.clone(),
             "runbook" => facts.alert.as_ref()?.runbook.clone(),
             "next" => facts.alert.as_ref()?.next.clone(),
+            "level" => facts.alert.as_ref()?.level.clone()?,
+            "lines" => facts.lines.join("\n"),
             _ => return None,
         })
     };
@@ -79,7 +82,8 @@ pub fn text(
 fn subjects(facts: &Facts, language: Language) -> Option<String> {
     let named = facts.subjects.join(", ");
     match (facts.more_subjects, named.is_empty()) {
-        (_, true) => None,
+        (0, true) => None,
+        (more, true) => Some(more.to_string()),
         (0, _) => Some(named),
         (more, _) => Some(format!("{named} {}", template::and_more(language, more))),
     }

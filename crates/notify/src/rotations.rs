@@ -8,7 +8,8 @@ use store::{CeremonyState, RotationEventRow, RotationPause};
 use trust::Time;
 
 use crate::crowd::NAMED;
-use crate::event::{EventKind, Facts, ROTATION, shown};
+use crate::event::EventKind;
+use crate::facts::{Facts, ROTATION, shown};
 use crate::near::Near;
 
 /// How often it is looked for them.

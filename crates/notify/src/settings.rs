@@ -5,11 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base::settings::{Invalid, Profile, Secret, duration, is_loopback};
+use calendar::alerts::escalation::EscalationLevel;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::escalation::{AudienceContacts, Digest, Level};
 use crate::event::EventKind;
+use crate::notice::Audience;
 use crate::template::Language;
+
+/// What the recipient of a mail begins with who is a contact. No member's id does.
+pub const PREFIX: &str = "contact/";
 
 /// Longest name of a receiver.
 const MAX_NAME: usize = 40;
@@ -44,6 +50,12 @@ pub struct Settings {
     pub executor_late: Duration,
     /// By name.
     pub receivers: BTreeMap<String, Receiver>,
+    /// Who is told of alerts that nobody looks after, by level.
+    pub escalation: BTreeMap<EscalationLevel, Level>,
+    /// What is told once a week, to whom.
+    pub digest: Digest,
+    /// Who is told of incidents, by audience outside.
+    pub audiences: BTreeMap<Audience, AudienceContacts>,
 }
 
 impl Default for Settings {
@@ -56,6 +68,9 @@ impl Default for Settings {
             deadline_near: Duration::from_secs(86_400),
             executor_late: Duration::from_secs(15 * 60),
             receivers: BTreeMap::new(),
+            escalation: BTreeMap::new(),
+            digest: Digest::default(),
+            audiences: BTreeMap::new(),
         }
     }
 }
@@ -105,7 +120,11 @@ pub struct Mail {
     /// The sender's address.
     pub from: String,
     /// Addresses by the member's id in the roster.
+    #[serde(default)]
     pub addresses: BTreeMap<String, String>,
+    /// Addresses of others by a name, for levels of escalation, the digest and audiences outside: `MAIL/CONTACT` there.
+    #[serde(default)]
+    pub contacts: BTreeMap<String, String>,
     /// Whether the server may be on this machine or in a private network.
     #[serde(default)]
     pub allow_private: bool,
@@ -247,7 +266,7 @@ impl Settings {
                 Invalid::new("notify.receivers", format!("{name}: {problem}"))
             })?;
         }
-        Ok(())
+        self.check_contacts()
     }
 }
 
@@ -300,10 +319,12 @@ impl Mail {
         if self.user.is_some() != self.password.is_some() {
             return Err("user and password: expected both or neither".to_owned());
         }
-        if self.addresses.is_empty() || self.addresses.len() > MAX_ADDRESSES {
-            return Err("addresses: expected 1 to 64".to_owned());
+        let addresses = self.addresses.len() + self.contacts.len();
+        if addresses == 0 || addresses > MAX_ADDRESSES {
+            return Err("addresses and contacts: expected 1 to 64".to_owned());
         }
-        let addresses = self.addresses.values().chain([&self.from]);
+        let addresses = self.addresses.values().chain(self.contacts.values());
+        let addresses = addresses.chain([&self.from]);
         for address in addresses {
             address
                 .parse::<lettre::Address>()
@@ -314,8 +335,20 @@ impl Mail {
                 .parse::<trust::Name>()
                 .map_err(|_| format!("addresses: {member:?} is no member's id"))?;
         }
+        for contact in self.contacts.keys() {
+            let named = contact.parse::<trust::Name>();
+            named.map_err(|_| format!("contacts: {contact:?} is no name"))?;
+        }
         let mut password = self.password.iter();
         password.try_for_each(|secret| not_inline(secret, profile))
+    }
+
+    /// Of a member, or of a contact.
+    pub fn address(&self, recipient: &str) -> Option<&String> {
+        match recipient.strip_prefix(PREFIX) {
+            Some(contact) => self.contacts.get(contact),
+            None => self.addresses.get(recipient),
+        }
     }
 }
 
@@ -376,11 +409,38 @@ mod tests {
             ("[receivers.\"a b\"]\nkind = \"alertmanager\"\nurl = \"https://a.example\"".to_owned(), "names"),
             ("[receivers.a]\nkind = \"alertmanager\"\nurl = \"http://a.example\"".to_owned(), "allow_private"),
             ("retention = \"1h\"".to_owned(), "dead_after"),
+            ("[escalation.security]\nto = [\"ops\"]".to_owned(), "neither a webhook"),
+            ("[escalation.boss]\nto = []".to_owned(), "boss"),
+            (
+                "[escalation.operations]\nafter = \"20m\"".to_owned(),
+                "security: expected a time not shorter",
+            ),
+            ("[digest]\nhour = 24".to_owned(), "hour"),
+            ("[audiences.press]\nto = []".to_owned(), "press"),
+            (format!("{mail}contacts = {{ \"a/b\" = \"a@a.example\" }}"), "no name"),
+            (
+                format!("{mail}contacts = {{ desk = \"d@a.example\" }}\n[digest]\nto = [\"people/ada\"]"),
+                "MAIL/CONTACT",
+            ),
         ] {
             let refused = read(&text).expect_err(&text);
             assert!(refused.contains(problem), "{text}: {refused}");
         }
         let good = format!("{mail}addresses = {{ ada = \"ada@a.example\" }}\nlanguage = \"de\"");
         assert_eq!(read(&good), Ok(()));
+        let level = "[escalation.security]\nafter = \"20m\"\nto = [\"people/desk\"]\n";
+        let good = format!("{level}{mail}contacts = {{ desk = \"desk@a.example\" }}");
+        assert_eq!(read(&good), Ok(()));
+        let settings: Settings = toml::from_str(&good).unwrap();
+        let [desk] = &settings.of_level(EscalationLevel::Security)[..] else {
+            panic!("one");
+        };
+        let Some(Receiver::Mail(people)) = settings.receivers.get("people") else {
+            panic!("a mail receiver");
+        };
+        let address = people.address(&desk.recipient).map(String::as_str);
+        assert_eq!(address, Some("desk@a.example"));
+        // A member of the same name is somebody else.
+        assert_eq!(people.address("desk"), None);
     }
 }

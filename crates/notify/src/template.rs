@@ -56,6 +56,9 @@ macro_rules! texts {
             EventKind::AlertAcknowledged => text!($language, "alert-acknowledged"),
             EventKind::AlertSilenced => text!($language, "alert-silenced"),
             EventKind::AlertResolved => text!($language, "alert-resolved"),
+            EventKind::AlertEscalated => text!($language, "alert-escalated"),
+            EventKind::Digest => text!($language, "digest"),
+            EventKind::Notice => text!($language, "notice"),
             EventKind::Test => text!($language, "test"),
         }
     };
@@ -91,12 +94,16 @@ fn template(language: Language, kind: EventKind) -> &'static str {
 
 /// Of this event, with these values.
 pub fn fill(language: Language, kind: EventKind, value: impl Fn(&str) -> Option<String>) -> Text {
-    let template = template(language, kind);
+    fill_text(template(language, kind), value)
+}
+
+/// The same of a text that is no event's.
+pub fn fill_text(template: &str, value: impl Fn(&str) -> Option<String>) -> Text {
     let (first, rest) = template.split_once('\n').unwrap_or((template, ""));
     let subject = replaced(first.strip_prefix(SUBJECT).unwrap_or(first), &value);
     Text {
         // A header has one line, whatever the values are.
-        subject: crate::event::shown(&subject),
+        subject: crate::facts::shown(&subject),
         body: replaced(rest.trim_start(), &value),
     }
 }
@@ -191,6 +198,8 @@ mod tests {
         "genesis",
         "name",
         "keys",
+        "level",
+        "lines",
         "operation",
         "operation_means",
         "subject",

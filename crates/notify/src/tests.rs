@@ -4,6 +4,7 @@ mod alerts;
 mod away;
 mod bounds;
 mod endpoint;
+mod escalation;
 mod once;
 mod rotations;
 mod world;

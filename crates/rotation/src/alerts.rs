@@ -9,6 +9,7 @@ mod usage;
 pub mod watch;
 
 use calendar::Time;
+use calendar::alerts::escalation::{Escalation, EscalationLevel, Ladder};
 use calendar::alerts::machine::{Acknowledged, Alert, News, Phase, Refusal, Silence};
 use calendar::alerts::{AlertName, Severity};
 use log::Event;
@@ -78,10 +79,36 @@ pub struct AlertView {
     pub episode: u32,
     /// There were many of its rule, and it is told together with others.
     pub together: bool,
+    /// Of one that fires, or fired until it was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<EscalationView>,
     /// The page that says what to do.
     pub runbook: String,
     /// What to type first.
     pub next: String,
+}
+
+/// How far an alert has climbed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EscalationView {
+    /// The highest level that it has reached; none yet of one that was silenced from its beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<EscalationLevel>,
+    /// Since when it counts: when it began, became graver, or was told again after a silence.
+    pub since: Time,
+    /// The levels whose contacts were told since it fires, and hear of its end.
+    pub told: Vec<EscalationLevel>,
+    /// The next level and when it is told; none where somebody looks after it, or there is no next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextLevel>,
+}
+
+/// A level that is to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NextLevel {
+    pub level: EscalationLevel,
+    /// Not before this instant.
+    pub at: Time,
 }
 
 /// Alerts, those that began last first.
@@ -93,8 +120,35 @@ pub struct AlertPage {
     pub next: Option<String>,
 }
 
+impl EscalationView {
+    fn of(record: &AlertRecord, ladder: &Ladder) -> Option<Self> {
+        let alert = &record.alert;
+        if matches!(alert.phase, Phase::Pending { .. }) {
+            return None;
+        }
+        let Escalation { since, reached } = alert.escalation;
+        let severity = alert.severity();
+        let next = EscalationLevel::at(reached.saturating_add(1)).filter(|level| {
+            let climbs = alert.is_firing() && alert.acknowledged.is_none();
+            let waits = alert.silence.is_none();
+            climbs && waits && ladder.reached(severity, ladder.after(*level)) > reached
+        });
+        Some(Self {
+            level: EscalationLevel::at(reached),
+            since,
+            told: EscalationLevel::first(record.levels_told).to_vec(),
+            next: next.map(|level| NextLevel {
+                level,
+                at: since + ladder.after(level),
+            }),
+        })
+    }
+}
+
 impl AlertView {
-    pub fn of(record: AlertRecord) -> Self {
+    /// With the times after which levels are told.
+    pub fn of(record: AlertRecord, ladder: &Ladder) -> Self {
+        let escalation = EscalationView::of(&record, ladder);
         let alert = record.alert;
         let (since, resolved_at) = match alert.phase {
             Phase::Pending { since } | Phase::Firing { since, .. } => (since, None),
@@ -110,6 +164,7 @@ impl AlertView {
             resolved_at,
             episode: alert.episode,
             together: alert.together,
+            escalation,
             runbook: alert.name.runbook(),
             next: alert.name.next_command(&alert.subject),
             subject: alert.subject,
@@ -138,7 +193,7 @@ impl AlertFilter {
 }
 
 /// Behind which row a page begins: an instant and an id.
-fn place(after: &str) -> Option<(i64, &str)> {
+pub(crate) fn place(after: &str) -> Option<(i64, &str)> {
     let (millis, id) = after.split_once('/')?;
     Some((millis.parse().ok()?, id))
 }
@@ -206,7 +261,7 @@ impl Engine {
                 at = (since.millis(), record.id.clone());
                 looked += 1;
                 if filter.takes(&record.alert) {
-                    alerts.push(AlertView::of(record));
+                    alerts.push(AlertView::of(record, self.ladder()));
                 }
                 if alerts.len() == limit || looked == LOOKED_AT {
                     let next = Some(format!("{}/{}", at.0, at.1));
@@ -220,7 +275,8 @@ impl Engine {
     }
 
     pub async fn alert(&self, id: &str) -> Result<AlertView, Error> {
-        self.alert_record(id).await.map(AlertView::of)
+        let record = self.alert_record(id).await?;
+        Ok(AlertView::of(record, self.ladder()))
     }
 
     /// Somebody looks after an alert; it fires on, and nobody else is called for it.
@@ -303,8 +359,20 @@ impl Engine {
     }
 }
 
-/// What a row becomes. News that nobody was told of yet stay, unless there are later ones.
+/// What a row becomes. News that nobody was told of yet stay, unless there are later ones. Of what began and ended before
+/// anybody was told of it nothing is told.
 fn with(was: &AlertRecord, alert: Alert, news: Option<News>, now: Time) -> AlertRecord {
+    // News of a silence that ended are not of the beginning, which was told.
+    let begins = matches!(was.alert.phase, Phase::Firing { since, .. } if since == was.alert.escalation.since);
+    let unheard = begins && was.news == Some(News::Firing) && was.levels_told == 0;
+    if unheard && news == Some(News::Resolved) {
+        return AlertRecord {
+            alert,
+            news: None,
+            changed_at: to_row(now),
+            ..was.clone()
+        };
+    }
     AlertRecord {
         id: was.id.clone(),
         alert,
@@ -312,5 +380,6 @@ fn with(was: &AlertRecord, alert: Alert, news: Option<News>, now: Time) -> Alert
         news_number: was.news_number.saturating_add(u32::from(news.is_some())),
         changed_at: to_row(now),
         version: was.version,
+        levels_told: was.levels_told,
     }
 }

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Env;
+use calendar::alerts::escalation::Ladder;
 use calendar::{AssetFacts, Policies};
 use log::Log;
 use store::Store;
@@ -65,6 +66,7 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
+    ladder: Ladder,
     log: Log,
     key_types: KeyTypeLabels,
 }
@@ -72,10 +74,16 @@ struct Inner {
 impl Engine {
     /// Out of its parts; it does nothing by itself.
     pub fn new(parts: Parts) -> Self {
+        Self::with_ladder(parts, Ladder::default())
+    }
+
+    /// With the times after which levels are told of an alert that nobody looks after.
+    pub fn with_ladder(parts: Parts, ladder: Ladder) -> Self {
         let log = Log::new(parts.store.clone());
         let key_types = KeyTypeLabels::default();
         Self(Arc::new(Inner {
             parts,
+            ladder,
             log,
             key_types,
         }))
@@ -108,6 +116,11 @@ impl Engine {
 
     pub(crate) fn parts(&self) -> &Parts {
         &self.0.parts
+    }
+
+    /// After which times levels are told of an alert that nobody looks after.
+    pub(crate) fn ladder(&self) -> &Ladder {
+        &self.0.ladder
     }
 
     /// By which key types metrics are told apart.

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Env, Trouble, names};
+use calendar::alerts::escalation::Ladder;
 use calendar::cron::{Cron, JOBS, Missed};
+use calendar::weekly::Weekly;
 use calendar::{Span, Time};
 use keyring::ceremony::CeremonyService;
 use keyring::keys::Keys;
@@ -54,6 +56,7 @@ pub struct Scheduler {
     engine: Engine,
     every: Duration,
     key_store: Option<KeyStoreView>,
+    digest: Option<Weekly>,
     measured: Arc<Measured>,
 }
 
@@ -157,6 +160,8 @@ pub struct Installation {
     pub owner: String,
     /// How often it looks for what is due.
     pub every: Duration,
+    /// After which times levels are told of an alert that nobody looks after.
+    pub ladder: Ladder,
 }
 
 impl Scheduler {
@@ -184,7 +189,7 @@ impl Scheduler {
             .with(Arc::new(signing))
             .with(Arc::new(External::new(inventory.clone())));
         let rings = Rings::new(keys, ceremonies, store.clone());
-        let engine = Engine::new(Parts {
+        let parts = Parts {
             store,
             env: installation.env,
             clock: installation.clock,
@@ -193,7 +198,8 @@ impl Scheduler {
             propagation: installation.propagation,
             owner: installation.owner,
             actor,
-        });
+        };
+        let engine = Engine::with_ladder(parts, installation.ladder);
         Self::new(engine, installation.every)
     }
 
@@ -203,6 +209,7 @@ impl Scheduler {
             engine,
             every,
             key_store: None,
+            digest: None,
             measured: Arc::default(),
         }
     }
@@ -213,6 +220,11 @@ impl Scheduler {
             key_store: Some(view),
             ..self
         }
+    }
+
+    /// With a digest each week.
+    pub fn with_digest(self, digest: Option<Weekly>) -> Self {
+        Self { digest, ..self }
     }
 
     /// Again and again, until it is dropped. What was begun and not ended is gone on with by whoever looks next.
@@ -240,8 +252,13 @@ impl Scheduler {
         let key_store = self.key_store.as_ref();
         let watched = watch.round(&self.engine, key_store, work::is_paused).await;
         let told = self.tell().await;
+        let digested = match self.digest {
+            Some(weekly) => self.engine.make_digest(weekly).await.map(drop),
+            None => Ok(()),
+        };
         rotated?;
         told?;
+        digested?;
         watched.map(drop)
     }
 

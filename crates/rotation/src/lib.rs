@@ -4,6 +4,10 @@
 
 /// Conditions that people are told of while they hold.
 pub mod alerts;
+/// Reports of compromise, and what is decided of them.
+pub mod compromise;
+/// What is told once a week.
+pub mod digest;
 /// What makes versions and puts them where they belong: one driver for each kind of asset.
 pub mod drivers;
 /// Rotations as they run: durable, resumed by any replica, each step once.
@@ -19,6 +23,8 @@ pub mod jobs;
 mod key_type_labels;
 /// What metrics say of the inventory and of rotations.
 pub mod measured;
+/// What the outside is told of incidents, as it was decided.
+pub mod notices;
 /// By which rules each key type rotates, version by version.
 pub mod policies;
 /// `[rotation]`.

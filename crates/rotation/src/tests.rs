@@ -2,6 +2,7 @@
 //! in memory.
 
 mod alerts;
+mod compromise;
 mod declare;
 mod engine;
 mod frozen;
@@ -39,9 +40,16 @@ contract! {
     alerts::an_overdue_rotation_fires_is_acknowledged_becomes_graver_and_resolves,
     alerts::two_replicas_that_look_at_once_fire_each_alert_once,
     alerts::an_alert_is_acknowledged_while_it_resolves,
+    alerts::what_is_over_before_anybody_was_told_is_not_told,
     alerts::a_silence_ends_and_what_still_fires_is_told,
     alerts::a_database_that_is_frozen_neither_fires_nor_resolves,
     alerts::a_ring_that_cannot_sign_is_told_after_two_minutes,
+    compromise::a_report_calls_people_until_somebody_decides,
+    compromise::threat_ten_thousand_reports_of_one_principal_are_a_hundred,
+    compromise::what_is_no_report_is_refused_and_leaves_nothing,
+    compromise::levels_are_reached_over_restarts_and_by_two_replicas,
+    compromise::a_digest_is_made_once_also_after_an_outage,
+    compromise::whether_an_audience_is_told_is_decided_once_with_its_leaf,
     declare::threat_a_rotation_that_is_held_is_declared_and_waits_for_nobody,
     engine::a_rotation_goes_from_its_check_to_the_end_of_the_old_version,
     engine::a_step_that_fails_is_tried_again_and_then_left_to_a_person,

@@ -1,7 +1,10 @@
 //! Alerts with their state: one row for a rule and a subject. Each write names the version that it was planned on, so that of
 //! two replicas that look at once one writes, and a person and a look never undo each other.
 
+use std::collections::BTreeMap;
+
 use calendar::alerts::AlertName;
+use calendar::alerts::escalation::Escalation;
 use calendar::alerts::machine::{AGAIN, Acknowledged, Alert, News, Phase, Silence};
 use trust::Time;
 
@@ -15,7 +18,8 @@ use crate::statements::statements;
 macro_rules! alert_columns {
     () => {
         "id, name, subject, level, detail, phase, since, clear_since, resolved_at, acknowledged_at, acknowledged_by,
-        silenced_until, silenced_by, episode, together, news, news_number, changed_at, version"
+        silenced_until, silenced_by, episode, together, news, news_number, changed_at, version,
+        escalates_since, escalated, escalated_told"
     };
 }
 
@@ -23,18 +27,22 @@ statements! {
     /// One that has been over for long begins anew; one that is not is another replica's.
     INSERT_ALERT = "INSERT INTO alert (id, name, subject, level, detail, phase, since, clear_since, resolved_at,
             acknowledged_at, acknowledged_by, silenced_until, silenced_by, episode, together, news, news_number,
-            changed_at, version)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 1)
+            changed_at, version, escalates_since, escalated)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 1, $20, $21)
         ON CONFLICT (id) DO UPDATE SET level = excluded.level, detail = excluded.detail, phase = excluded.phase,
             since = excluded.since, clear_since = excluded.clear_since, resolved_at = excluded.resolved_at,
             acknowledged_at = excluded.acknowledged_at, acknowledged_by = excluded.acknowledged_by,
             silenced_until = excluded.silenced_until, silenced_by = excluded.silenced_by, episode = excluded.episode,
             together = excluded.together, news = excluded.news, news_number = alert.news_number + excluded.news_number,
-            changed_at = excluded.changed_at, version = alert.version + 1
+            changed_at = excluded.changed_at, version = alert.version + 1,
+            escalates_since = excluded.escalates_since, escalated = excluded.escalated, escalated_told = 0
         WHERE alert.resolved_at <= $19";
+    /// Which levels were told is whoever tells them's; it begins anew with the alert.
     UPDATE_ALERT = "UPDATE alert SET level = $4, detail = $5, phase = $6, since = $7, clear_since = $8, resolved_at = $9,
             acknowledged_at = $10, acknowledged_by = $11, silenced_until = $12, silenced_by = $13, episode = $14,
-            together = $15, news = $16, news_number = $17, changed_at = $18, version = version + 1
+            together = $15, news = $16, news_number = $17, changed_at = $18, version = version + 1,
+            escalates_since = $20, escalated = $21,
+            escalated_told = CASE WHEN since = $7 THEN escalated_told ELSE 0 END
         WHERE id = $1 AND name = $2 AND subject = $3 AND version = $19";
     /// Only one that never fired.
     DROP_ALERT = "DELETE FROM alert WHERE id = $1 AND version = $2 AND phase = 'pending' AND news_number = 0";
@@ -48,7 +56,15 @@ statements! {
     OPEN_ALERTS_BEFORE = concat!("SELECT ", alert_columns!(), " FROM alert
         WHERE resolved_at IS NULL AND (since, id) < ($1, $2) ORDER BY since DESC, id DESC LIMIT $3");
     UNTOLD_ALERTS = concat!("SELECT ", alert_columns!(), " FROM alert WHERE news IS NOT NULL ORDER BY id LIMIT $1");
+    /// Of those that ended among many, which are bounded for each rule.
+    UNTOLD_ENDED = "SELECT name, COUNT(*) FROM alert
+        WHERE news IS NOT NULL AND news = 'resolved' AND together = 1 GROUP BY name";
     TELL_ALERT = "UPDATE alert SET news = NULL WHERE id = $1 AND news_number = $2";
+    /// In the words of the index. Whoever looks after one meanwhile spares the next level.
+    UNTOLD_ESCALATIONS = concat!("SELECT ", alert_columns!(), " FROM alert
+        WHERE escalated > escalated_told AND phase = 'firing' AND acknowledged_at IS NULL
+            AND (silenced_until IS NULL OR silenced_until <= $1) ORDER BY id LIMIT $2");
+    TELL_ESCALATION = "UPDATE alert SET escalated_told = $3 WHERE id = $1 AND since = $2 AND escalated_told < $3";
     ALERTS_ALONE = concat!("SELECT ", alert_columns!(), " FROM alert
         WHERE phase = 'firing' AND together = 0 ORDER BY name, id LIMIT $1");
     /// Of what fires and is not silenced, which is bounded for each rule.
@@ -73,6 +89,8 @@ pub struct AlertRecord {
     pub changed_at: Time,
     /// What it was read as, or is planned on; 0 of one that is not there.
     pub version: i64,
+    /// How many levels were told since it fires. Only read here: see [`Store::told_escalations`].
+    pub levels_told: u8,
 }
 
 /// What becomes of an alert by a look.
@@ -148,11 +166,16 @@ impl FromColumns for AlertRecord {
                 }),
                 episode: row.number(13, "alert.episode")?,
                 together: row.int(14)? == 1,
+                escalation: Escalation {
+                    since: instant(row.int(19)?),
+                    reached: row.number(20, "alert.escalated")?,
+                },
             },
             news: news.transpose()?,
             news_number: row.number(16, "alert.news_number")?,
             changed_at: row.time(17, "alert.changed_at")?,
             version: row.int(18)?,
+            levels_told: row.number(21, "alert.escalated_told")?,
         })
     }
 }
@@ -205,6 +228,8 @@ async fn put<C: Connection>(tx: &mut C, record: &AlertRecord) -> Result<bool, Er
         Value::Int(record.news_number.into()),
         Value::Int(record.changed_at.millis()),
         last,
+        int(alert.escalation.since),
+        Value::Int(alert.escalation.reached.into()),
     ];
     let sql = match record.version {
         0 => INSERT_ALERT,
@@ -247,6 +272,15 @@ async fn write<E: Engine>(engine: &E, writes: &[AlertWrite]) -> Result<usize, Er
     }
 }
 
+async fn ended<E: Engine>(engine: &E) -> Result<BTreeMap<AlertName, u64>, Error> {
+    let mut reader = engine.reader().await?;
+    let mut counted = BTreeMap::new();
+    for row in &reader.fetch(UNTOLD_ENDED, &[]).await? {
+        counted.insert(name(row, 0)?, row.number(1, "alerts that ended")?);
+    }
+    Ok(counted)
+}
+
 async fn tell<E: Engine>(engine: &E, told: &[AlertRecord]) -> Result<(), Error> {
     let mut tx = engine.begin().await?;
     for record in told {
@@ -255,6 +289,22 @@ async fn tell<E: Engine>(engine: &E, told: &[AlertRecord]) -> Result<(), Error> 
             .execute(TELL_ALERT, &[Value::Text(&record.id), number])
             .await
         {
+            engine.rollback(tx).await;
+            return Err(error);
+        }
+    }
+    engine.commit(tx).await
+}
+
+async fn tell_levels<E: Engine>(engine: &E, told: &[AlertRecord]) -> Result<(), Error> {
+    let mut tx = engine.begin().await?;
+    for record in told {
+        let Phase::Firing { since, .. } = record.alert.phase else {
+            continue;
+        };
+        let levels = Value::Int(record.alert.escalation.reached.into());
+        let values = [Value::Text(&record.id), Value::Int(since.millis()), levels];
+        if let Err(error) = tx.execute(TELL_ESCALATION, &values).await {
             engine.rollback(tx).await;
             return Err(error);
         }
@@ -335,9 +385,30 @@ impl Store {
         on!(self, engine => reads::all(engine, UNTOLD_ALERTS, &values))
     }
 
+    /// How many of each rule ended among many, and nobody was told of it yet.
+    pub async fn untold_ended(&self) -> Result<BTreeMap<AlertName, u64>, Error> {
+        on!(self, engine => ended(engine))
+    }
+
     /// These have their messages. What there is to tell since stays.
     pub async fn told_alerts(&self, told: &[AlertRecord]) -> Result<(), Error> {
         on!(self, engine => tell(engine, told))
+    }
+
+    /// Those that fire, of which a level is to know that does not yet, and that nobody looks after or silenced.
+    pub async fn untold_escalations(
+        &self,
+        now: Time,
+        limit: i64,
+    ) -> Result<Vec<AlertRecord>, Error> {
+        let limit = Value::Int(limit.clamp(1, MAX_PAGE));
+        let values = [Value::Int(now.millis()), limit];
+        on!(self, engine => reads::all(engine, UNTOLD_ESCALATIONS, &values))
+    }
+
+    /// The levels that these have reached have their messages.
+    pub async fn told_escalations(&self, told: &[AlertRecord]) -> Result<(), Error> {
+        on!(self, engine => tell_levels(engine, told))
     }
 
     /// Those that fire and are told each for itself.

@@ -7,10 +7,12 @@ use crate::assets::InventoryChange;
 use crate::ceremonies::{CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
 use crate::clock_correction::Corrected;
+use crate::compromise::{CompromiseDecision, CompromiseRow};
 use crate::credentials::{CredentialName, CredentialRow};
 use crate::keys::KeyRow;
 use crate::lines::{LineRow, OrderUseRow};
 use crate::new_origin::BeginOrigin;
+use crate::notices::NoticeRow;
 use crate::objects::{KeyObjectRow, ObjectState};
 use crate::orders::OrderRow;
 use crate::passkeys::PasskeyAttestationRow;
@@ -242,6 +244,19 @@ pub enum Change {
     Inventory(Box<InventoryChange>),
     /// A person acknowledges or silences an alert, as they saw it.
     MarkAlert(Box<AlertRecord>),
+    /// A principal says that somebody else may have a key; a conflict where it is said already, and nothing beyond so many of a
+    /// principal and day.
+    ReportCompromise {
+        row: Box<CompromiseRow>,
+        most: i64,
+    },
+    /// A person dismisses a report or declared the emergency; only while it is open.
+    DecideCompromise {
+        id: String,
+        decision: CompromiseDecision,
+    },
+    /// An audience outside is told of an incident, or not; a conflict where that is decided.
+    DecideNotice(Box<NoticeRow>),
     GrantCredential(CredentialRow),
     WithdrawCredential {
         name: CredentialName,
@@ -269,6 +284,9 @@ impl Change {
                 | Self::PauseRotations(_)
                 | Self::PauseJob { .. }
                 | Self::MarkAlert(_)
+                | Self::ReportCompromise { .. }
+                | Self::DecideCompromise { .. }
+                | Self::DecideNotice(_)
         )
     }
 }

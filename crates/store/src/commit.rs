@@ -15,9 +15,9 @@ use crate::kept::KeptLeaf;
 use crate::leaves::{Leaf, check_act};
 use crate::log_head::{self, take_head};
 use crate::{
-    alerts, assets, ceremonies, ceremony_signatures, credentials, destruction, generation, jobs,
-    keys, new_origin, orders, passkeys, rings, rotation_events, rotation_lease, stops, tree,
-    trust_documents, trust_statements,
+    alerts, assets, ceremonies, ceremony_signatures, compromise, credentials, destruction,
+    generation, jobs, keys, new_origin, notices, orders, passkeys, rings, rotation_events,
+    rotation_lease, stops, tree, trust_documents, trust_statements,
 };
 
 /// A change with its leaf: known beforehand, or decided under the log head.
@@ -172,6 +172,9 @@ async fn apply<E: Engine>(
         Change::PauseJob { job, paused } => jobs::pause(tx, job, *paused).await,
         Change::Inventory(change) => assets::apply::<E>(tx, change, index).await,
         Change::MarkAlert(record) => alerts::mark(tx, record).await,
+        Change::ReportCompromise { row, most } => compromise::report(tx, row, *most).await,
+        Change::DecideCompromise { id, decision } => compromise::decide(tx, id, decision).await,
+        Change::DecideNotice(row) => notices::decide(tx, row).await,
         Change::GrantCredential(credential) => credentials::grant(tx, credential).await,
         Change::WithdrawCredential { name, at } => credentials::withdraw(tx, name, *at).await,
         Change::ProposeCeremony {

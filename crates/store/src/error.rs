@@ -271,6 +271,10 @@ pub enum Subject {
     JobRun,
     /// It is not as whoever changes it saw it.
     Alert,
+    /// It is there already, or decided.
+    Compromise,
+    /// It is decided already.
+    Notice,
     /// Of the inventory.
     Asset,
     AssetVersion,
@@ -312,6 +316,8 @@ impl fmt::Display for Subject {
             Self::Rotation => "the rotation",
             Self::JobRun => "the run of the job",
             Self::Alert => "the alert",
+            Self::Compromise => "the report of a compromise",
+            Self::Notice => "the notice to the outside",
             Self::Asset => "the asset",
             Self::AssetVersion => "the version of the asset",
             Self::KeyType => "the key type",

@@ -6,6 +6,7 @@ mod archive;
 mod assets;
 mod ceremonies;
 mod clock;
+mod compromise;
 mod conflicts;
 mod counts;
 mod executions;
@@ -173,6 +174,9 @@ contract! {
     alerts::news_of_an_alert_wait_until_they_are_told,
     alerts::open_alerts_are_counted_by_where_they_stand,
     alerts::alerts_are_read_in_pages_and_forgotten_when_they_are_old,
+    alerts::a_level_is_marked_as_told_of_the_time_that_the_alert_fires,
+    compromise::reports_are_kept_once_bounded_and_decided_once,
+    compromise::notices_and_digests_are_kept_once,
     rotations::a_version_is_made_by_one_rotation,
     rotations::an_owner_that_was_overtaken_writes_nothing,
     rotations::a_step_does_not_begin_against_a_mark_or_a_pause,

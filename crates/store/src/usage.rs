@@ -29,6 +29,10 @@ statements! {
         FROM log_key_hour JOIN signing_key ON signing_key.kid = log_key_hour.kid
         WHERE log_key_hour.hour > $1 AND log_key_hour.hour <= $2 AND ($2 - log_key_hour.hour) % 168 < $3
         GROUP BY signing_key.ring, log_key_hour.hour ORDER BY signing_key.ring, log_key_hour.hour";
+    /// Of the hours from one to another, without it.
+    USED_BY_RING = "SELECT signing_key.ring, CAST(SUM(log_key_hour.signatures) AS BIGINT)
+        FROM log_key_hour JOIN signing_key ON signing_key.kid = log_key_hour.kid
+        WHERE log_key_hour.hour >= $1 AND log_key_hour.hour < $2 GROUP BY signing_key.ring ORDER BY signing_key.ring";
     AFTER_THE_END = "SELECT log_key_hour.kid, log_key_hour.hour, log_key_hour.signatures, signing_key.retired_at, signing_key.revoked_at
         FROM log_key_hour JOIN signing_key ON signing_key.kid = log_key_hour.kid
         WHERE log_key_hour.hour > $1 AND (signing_key.retired_at IS NOT NULL OR signing_key.revoked_at IS NOT NULL)
@@ -136,6 +140,16 @@ async fn since<E: Engine>(engine: &E) -> Result<Option<Time>, Error> {
     row.map(|row| row.time(0, "log_leaf.time")).transpose()
 }
 
+async fn used<E: Engine>(engine: &E, from: i64, to: i64) -> Result<BTreeMap<String, u64>, Error> {
+    let mut reader = engine.reader().await?;
+    let hours = [from, to].map(Value::Int);
+    let mut found = BTreeMap::new();
+    for row in &reader.fetch(USED_BY_RING, &hours).await? {
+        found.insert(row.text(0)?, row.number(1, "signatures of a ring")?);
+    }
+    Ok(found)
+}
+
 impl Store {
     /// The signatures by a key in each hour that has any, from the hour of an instant on.
     pub async fn signatures_by_hour(&self, kid: &str, since: Time) -> Result<Vec<HourRow>, Error> {
@@ -145,6 +159,11 @@ impl Store {
     /// The hours that rules about usage ask for; none while signatures of them are not counted.
     pub async fn rhythm(&self, of: &RhythmOf) -> Result<Option<Rhythm>, Error> {
         on!(self, engine => rhythm(engine, of))
+    }
+
+    /// The signatures of each ring from one hour, counted from the epoch, to another, without it; as far as they are counted.
+    pub async fn used_by_ring(&self, from: i64, to: i64) -> Result<BTreeMap<String, u64>, Error> {
+        on!(self, engine => used(engine, from, to))
     }
 
     /// Signatures before this instant were counted by day alone; none where all of them were counted by hour.

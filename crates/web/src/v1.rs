@@ -25,6 +25,10 @@ mod ceremony_signatures;
 mod ceremony_statement;
 mod ceremony_transcript;
 mod closed_answers;
+mod compromise_declare;
+mod compromise_dismiss;
+mod compromise_report;
+mod compromise_reports;
 mod consistency;
 mod emergency;
 mod emergency_stop;
@@ -184,6 +188,10 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(alert_acknowledge::handle))
         .routes(routes!(alert_silence::handle))
         .routes(routes!(alert_unsilence::handle))
+        .routes(routes!(compromise_report::handle))
+        .routes(routes!(compromise_reports::handle))
+        .routes(routes!(compromise_dismiss::handle))
+        .routes(routes!(compromise_declare::handle))
         .routes(routes!(propagation::handle))
         .routes(routes!(assets_register::handle))
         .routes(routes!(asset::handle))

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::escalation::{Escalation, Ladder};
 use super::{AlertName, Severity};
 use crate::time::{Span, Time};
 use crate::words::words;
@@ -113,6 +114,8 @@ pub struct Alert {
     pub episode: u32,
     /// Whether it is told together with others, because there were many.
     pub together: bool,
+    /// How far it has climbed.
+    pub escalation: Escalation,
 }
 
 /// What becomes of an alert by a look.
@@ -185,6 +188,28 @@ impl Alert {
         matches!(self.phase, Phase::Firing { .. })
     }
 
+    /// One level higher, where its time has come and nobody looks after it. Never two at one look: after an outage, or a clock
+    /// that jumped, each level has until the next look to do something. What may be over soon calls nobody else.
+    pub fn climbs(self, ladder: &Ladder, now: Time) -> Self {
+        let holds = matches!(
+            self.phase,
+            Phase::Firing {
+                clear_since: None,
+                ..
+            }
+        );
+        if !holds || self.acknowledged.is_some() || self.is_silenced(now) {
+            return self;
+        }
+        let Escalation { since, reached } = self.escalation;
+        let due = ladder.reached(self.severity(), now.since(since));
+        let escalation = Escalation {
+            since,
+            reached: due.min(reached.saturating_add(1)).max(reached),
+        };
+        Self { escalation, ..self }
+    }
+
     /// How long its condition must not hold before it resolves.
     pub fn resolves_after(&self) -> Span {
         let hold = self.name.hold().resolve.as_seconds();
@@ -238,16 +263,17 @@ impl Alert {
     /// It is told again; at once, if it fires and nobody looks after it.
     pub fn unsilence(self, now: Time) -> Result<(Self, Option<News>), Refusal> {
         match self.is_silenced(now) {
-            true => Ok(self.heard()),
+            true => Ok(self.heard(now)),
             false => Err(Refusal::NotSilenced),
         }
     }
 
     /// Without its silence.
-    fn heard(self) -> (Self, Option<News>) {
+    fn heard(self, now: Time) -> (Self, Option<News>) {
         let told = self.is_firing() && self.acknowledged.is_none();
         let heard = Self {
             silence: None,
+            escalation: Escalation::from(now),
             ..self
         };
         (heard, told.then_some(News::Firing))
@@ -264,6 +290,7 @@ impl Alert {
             silence: None,
             episode: 0,
             together: false,
+            escalation: Escalation::from(now),
         }
     }
 
@@ -285,7 +312,13 @@ impl Alert {
             since: now,
             clear_since: None,
         };
-        (Self { phase, ..self }, Some(News::Firing))
+        let escalation = Escalation::from(now);
+        let fires = Self {
+            phase,
+            escalation,
+            ..self
+        };
+        (fires, Some(News::Firing))
     }
 }
 
@@ -312,7 +345,7 @@ fn goes_on(was: Alert, seen: Option<&Condition>, now: Time) -> Step {
     // A silence that has ended is told of before anything else is decided.
     let ended = was.silence.is_some() && !was.is_silenced(now);
     let (alert, news) = match ended {
-        true => was.heard(),
+        true => was.heard(now),
         false => (was, None),
     };
     let as_it_was = |alert: Alert| match ended {
@@ -378,6 +411,7 @@ fn goes_on(was: Alert, seen: Option<&Condition>, now: Time) -> Step {
                 detail: condition.detail.clone(),
                 acknowledged: None,
                 silence: None,
+                escalation: Escalation::from(now),
                 ..alert
             };
             told(alert, Some(News::Raised), now)

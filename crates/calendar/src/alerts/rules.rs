@@ -75,6 +75,23 @@ pub struct KeyStoreFacts {
     pub refused: Vec<(String, String)>,
 }
 
+/// A report of a compromise that nobody decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportFacts {
+    /// `cr_…`.
+    pub report: String,
+    /// The key or the asset.
+    pub subject: String,
+    /// Who says it.
+    pub by: String,
+    /// Where it was found out.
+    pub source: String,
+    /// What is said.
+    pub reason: String,
+    /// When it was received.
+    pub received_at: Time,
+}
+
 fn condition(name: AlertName, subject: &str, level: u8, detail: String) -> Condition {
     Condition {
         name,
@@ -229,6 +246,23 @@ pub fn of_key_store(facts: &KeyStoreFacts) -> Vec<Condition> {
     unavailable
         .chain(corrupt.map(|one| of(AlertName::KeyStoreCorrupt, one)))
         .collect()
+}
+
+/// Of reports that nobody decided, the oldest first: of one subject the first one speaks.
+pub fn of_reports(reports: &[ReportFacts]) -> Vec<Condition> {
+    let of = |one: &ReportFacts| {
+        let detail = format!(
+            "{} reports it since {} ({}): {}",
+            one.by, one.received_at, one.source, one.reason
+        );
+        condition(
+            AlertName::CompromiseReported,
+            &shortened(&one.subject),
+            1,
+            shortened(&detail),
+        )
+    };
+    reports.iter().map(of).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::escalation::Ladder;
 use super::machine::{Alert, Condition, News, Phase, Step, step};
 use super::{AlertName, Scope};
 use crate::time::Time;
@@ -49,8 +50,9 @@ pub struct Look {
 
 type Key = (AlertName, String);
 
-/// What becomes of the alerts that are open, or resolved less than a day ago, by what was observed.
-pub fn look(known: Vec<Alert>, observed: &Observed, now: Time) -> Look {
+/// What becomes of the alerts that are open, or resolved less than a day ago, by what was observed. One that is not looked at
+/// climbs all the same: nobody looks after it.
+pub fn look(known: Vec<Alert>, observed: &Observed, ladder: &Ladder, now: Time) -> Look {
     let mut known: BTreeMap<Key, Alert> = known
         .into_iter()
         .map(|alert| ((alert.name, alert.subject.clone()), alert))
@@ -61,22 +63,29 @@ pub fn look(known: Vec<Alert>, observed: &Observed, now: Time) -> Look {
     let mut writes = Vec::new();
     for key in keys {
         let was = known.remove(&key);
-        if !observed.scopes.contains(&key.0.scope()) {
-            continue;
-        }
         let fired = was.as_ref().is_some_and(Alert::is_firing);
-        match step(was, seen.get(&key).copied(), now) {
-            Step::Stays => {}
-            Step::Goes => writes.push(Write::Drop {
+        let stepped = match observed.scopes.contains(&key.0.scope()) {
+            true => step(was.clone(), seen.get(&key).copied(), now),
+            false => Step::Stays,
+        };
+        match (stepped, was) {
+            (Step::Stays, None) => {}
+            (Step::Stays, Some(was)) => {
+                let alert = was.clone().climbs(ladder, now);
+                if alert != was {
+                    writes.push(Write::Put(alert, None));
+                }
+            }
+            (Step::Goes, _) => writes.push(Write::Drop {
                 name: key.0,
                 subject: key.1,
             }),
-            Step::Becomes(mut alert, news) => {
+            (Step::Becomes(mut alert, news), _) => {
                 if alert.is_firing() && !fired {
                     let crowd = crowds.entry(key.0).or_default();
                     alert.together = crowd.takes();
                 }
-                writes.push(Write::Put(alert, news));
+                writes.push(Write::Put(alert.climbs(ladder, now), news));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Alerts over long times: what fires, what is told, and that nothing flaps whatever fails.
 
+use calendar::alerts::escalation::Ladder;
 use calendar::alerts::machine::{Alert, Condition, News, Phase, Step, step};
 use calendar::alerts::storm::{MOST_ALONE, MOST_OPEN, Observed, Write, look};
 use calendar::alerts::{AlertName, Scope, Severity, rules};
@@ -380,13 +381,28 @@ fn put(writes: &[Write]) -> Vec<Alert> {
 #[test]
 fn what_cannot_be_read_resolves_nothing() {
     let one = condition(AlertName::RotationOverdue, "a", 1);
-    let fires = look(Vec::new(), &observed(Scope::Assets, vec![one]), now());
+    let fires = look(
+        Vec::new(),
+        &observed(Scope::Assets, vec![one]),
+        &Ladder::default(),
+        now(),
+    );
     let known = put(&fires.writes);
     for hours in 1..100 {
         let later = now() + Span::hours(hours);
-        let nothing = look(known.clone(), &observed(Scope::Jobs, Vec::new()), later);
+        let nothing = look(
+            known.clone(),
+            &observed(Scope::Jobs, Vec::new()),
+            &Ladder::default(),
+            later,
+        );
         assert_eq!(nothing.writes, []);
-        let unread = look(known.clone(), &Observed::default(), later);
+        let unread = look(
+            known.clone(),
+            &Observed::default(),
+            &Ladder::default(),
+            later,
+        );
         assert_eq!(unread.writes, []);
     }
 }
@@ -397,7 +413,12 @@ fn of_ten_thousand_conditions_twenty_are_told_alone_and_more_are_counted() {
         let of = |n| condition(AlertName::RotationOverdue, &format!("external/a{n:05}"), 1);
         observed(Scope::Assets, (0..count).map(of).collect())
     };
-    let storm = look(Vec::new(), &all(MOST_OPEN + 2_000), now());
+    let storm = look(
+        Vec::new(),
+        &all(MOST_OPEN + 2_000),
+        &Ladder::default(),
+        now(),
+    );
     let known = put(&storm.writes);
     assert_eq!(known.len(), MOST_OPEN);
     assert_eq!(storm.left_out[&AlertName::RotationOverdue], 2_000);
@@ -405,14 +426,24 @@ fn of_ten_thousand_conditions_twenty_are_told_alone_and_more_are_counted() {
     assert_eq!(alone(&known), MOST_ALONE);
     // The same again changes nothing, whichever are left out.
     let later = now() + Span::hours(1);
-    let again = look(known.clone(), &all(MOST_OPEN + 2_000), later);
+    let again = look(
+        known.clone(),
+        &all(MOST_OPEN + 2_000),
+        &Ladder::default(),
+        later,
+    );
     assert_eq!(again.writes, []);
     // A new one of a crowd is one of the crowd, also when those that are told alone are over.
     let mut few = all(MOST_OPEN);
     few.conditions.drain(..MOST_ALONE);
-    let first = look(known.clone(), &few, later);
+    let first = look(known.clone(), &few, &Ladder::default(), later);
     let merged = merge(known, put(&first.writes));
-    let second = look(merged.clone(), &few, later + Span::minutes(1));
+    let second = look(
+        merged.clone(),
+        &few,
+        &Ladder::default(),
+        later + Span::minutes(1),
+    );
     let merged = merge(merged, put(&second.writes));
     let over = merged
         .iter()
@@ -421,7 +452,7 @@ fn of_ten_thousand_conditions_twenty_are_told_alone_and_more_are_counted() {
     assert_eq!(over, MOST_ALONE);
     few.conditions
         .push(condition(AlertName::RotationOverdue, "external/new", 2));
-    let new = put(&look(merged, &few, later + Span::hours(1)).writes);
+    let new = put(&look(merged, &few, &Ladder::default(), later + Span::hours(1)).writes);
     assert_eq!(new.len(), 1);
     assert!(new[0].together);
 }
@@ -468,8 +499,18 @@ fn a_hundred_thousand_assets_are_judged_in_a_fraction_of_five_seconds() {
     let began = std::time::Instant::now();
     let found = rules::of_assets(&assets, &policies, now());
     let overdue = found.len();
-    let first = look(Vec::new(), &observed(Scope::Assets, found.clone()), now());
-    let again = look(put(&first.writes), &observed(Scope::Assets, found), now());
+    let first = look(
+        Vec::new(),
+        &observed(Scope::Assets, found.clone()),
+        &Ladder::default(),
+        now(),
+    );
+    let again = look(
+        put(&first.writes),
+        &observed(Scope::Assets, found),
+        &Ladder::default(),
+        now(),
+    );
     let took = began.elapsed();
     println!("100 000 assets judged, {overdue} overdue, looked at twice: {took:?}");
     // Above 37.5 of 60 days.

@@ -9,6 +9,7 @@
 
 mod admissions;
 mod alerts;
+mod escalation;
 mod next_steps;
 mod pictures;
 mod planner;

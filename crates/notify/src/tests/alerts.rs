@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use calendar::alerts::AlertName;
+use calendar::alerts::escalation::Escalation;
 use calendar::alerts::machine::{Acknowledged, Alert, News, Phase, Silence};
 use serde_json::Value;
 use store::{AlertRecord, AlertWrite, DeliveryState};
@@ -13,7 +14,7 @@ use super::world::{World, webhook};
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn id(number: usize) -> String {
+pub fn id(number: usize) -> String {
     format!("al_{number:032}")
 }
 
@@ -22,7 +23,7 @@ impl World {
         calendar::Time::from_millis(self.now().millis())
     }
 
-    fn alert(&self, name: AlertName, number: usize) -> AlertRecord {
+    pub fn alert(&self, name: AlertName, number: usize) -> AlertRecord {
         AlertRecord {
             id: id(number),
             alert: Alert {
@@ -38,15 +39,17 @@ impl World {
                 silence: None,
                 episode: 0,
                 together: false,
+                escalation: Escalation::from(self.instant()),
             },
             news: Some(News::Firing),
             news_number: 1,
             changed_at: self.now(),
             version: 0,
+            levels_told: 0,
         }
     }
 
-    async fn put(&self, records: &[AlertRecord]) {
+    pub async fn put(&self, records: &[AlertRecord]) {
         let writes: Vec<AlertWrite> = records.iter().cloned().map(AlertWrite::Put).collect();
         for some in writes.chunks(500) {
             let written = self.place.store.write_alerts(some).await.unwrap();
@@ -55,7 +58,7 @@ impl World {
     }
 
     /// What became of it since, with its news.
-    async fn becomes(&self, number: usize, news: News, change: impl Fn(&mut Alert)) {
+    pub async fn becomes(&self, number: usize, news: News, change: impl Fn(&mut Alert)) {
         let was = self.place.store.alert(&id(number)).await.unwrap().unwrap();
         let mut alert = was.alert.clone();
         change(&mut alert);
@@ -69,22 +72,24 @@ impl World {
         self.put(&[record]).await;
     }
 
-    async fn resolves(&self, number: usize) {
+    pub async fn resolves(&self, number: usize) {
         let at = self.instant();
         self.becomes(number, News::Resolved, |alert| {
-            alert.phase = Phase::Resolved { since: at, at };
+            if let Phase::Firing { since, .. } = alert.phase {
+                alert.phase = Phase::Resolved { since, at };
+            }
         })
         .await;
     }
 }
 
-fn bodies(endpoint: &Endpoint) -> Vec<Value> {
+pub fn bodies(endpoint: &Endpoint) -> Vec<Value> {
     let seen = endpoint.seen().into_iter();
     seen.map(|one| serde_json::from_str(&one.body).unwrap())
         .collect()
 }
 
-fn kinds(endpoint: &Endpoint) -> Vec<String> {
+pub fn kinds(endpoint: &Endpoint) -> Vec<String> {
     let bodies = bodies(endpoint).into_iter();
     bodies
         .map(|body| body["type"].as_str().unwrap().to_owned())
@@ -218,6 +223,24 @@ async fn threat_a_storm_of_ten_thousand_alerts_is_a_handful_of_messages() {
     world.resolves(9_999).await;
     notifier.round().await.unwrap();
     assert_eq!(endpoint.seen().len(), 21 + 20 + 1);
+    // More than a page ends at once: the message counts all of them.
+    let burst: Vec<AlertRecord> = (20_000..22_500)
+        .map(|number| {
+            let mut record = world.alert(AlertName::JobFailed, number);
+            record.alert.together = true;
+            record.alert.phase = Phase::Resolved {
+                since: world.instant(),
+                at: world.instant(),
+            };
+            record.news = Some(News::Resolved);
+            record
+        })
+        .collect();
+    world.put(&burst).await;
+    notifier.round().await.unwrap();
+    let last = bodies(&endpoint).pop().unwrap();
+    assert_eq!(last["data"]["facts"]["more_subjects"], 2_500 - 3);
+    assert_eq!(endpoint.seen().len(), 21 + 20 + 2);
     assert_eq!(world.deliveries(DeliveryState::Waiting).await, []);
 }
 
@@ -364,6 +387,22 @@ async fn of_many_alerts_an_alertmanager_is_told_as_of_one() {
     world.put(&records).await;
     notifier.round().await.unwrap();
     assert_eq!(last(&world, &endpoint).len(), 20 + 1);
+    // How many they are is kept up to date while they are.
+    let says = |number: &str| {
+        let told = bodies(&endpoint).pop().unwrap();
+        let mut told = told.as_array().unwrap().iter();
+        told.any(|alert| alert["annotations"]["summary"].to_string().contains(number))
+    };
+    assert!(says(": 480"));
+    let more = (500..600).map(|number| {
+        let mut record = world.alert(AlertName::RotationOverdue, number);
+        record.alert.together = true;
+        record
+    });
+    world.put(&more.collect::<Vec<_>>()).await;
+    world.pass(MINUTE);
+    notifier.round().await.unwrap();
+    assert!(says(": 580"));
 }
 
 #[tokio::test]

@@ -142,6 +142,8 @@ impl Engine {
         );
         let jobs = self.job_facts(sources.is_paused).await?;
         add(Scope::Jobs, rules::of_jobs(&jobs, now));
+        let reports = self.report_facts().await?;
+        add(Scope::Reports, rules::of_reports(&reports));
         if let Some(assets) = sources.assets {
             add(Scope::Assets, rules::of_assets(assets, &policies, now));
         }
@@ -169,7 +171,7 @@ impl Engine {
             records.insert(record.id.clone(), record);
         }
         let alerts = records.values().map(|record| record.alert.clone());
-        let found = look(alerts.collect(), observed, now);
+        let found = look(alerts.collect(), observed, self.ladder(), now);
         let writes = found.writes.into_iter().filter_map(|write| match write {
             Write::Put(alert, news) => {
                 let id = alert_id(alert.name, &alert.subject);
@@ -186,6 +188,7 @@ impl Engine {
                         news_number: u32::from(news.is_some()),
                         changed_at: to_row(now),
                         version: 0,
+                        levels_told: 0,
                     },
                 };
                 Some(AlertWrite::Put(record))

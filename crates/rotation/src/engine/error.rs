@@ -97,6 +97,45 @@ pub enum Error {
     /// No page of alerts ends there.
     #[error("after: expected `next` of a page")]
     AlertPlace,
+    /// No key has this kid.
+    #[error("no key has the kid {0}")]
+    UnknownKey(String),
+    /// There is no such report of a compromise.
+    #[error("unknown report {0}")]
+    UnknownReport(String),
+    /// What somebody reports is no text that is kept.
+    #[error("{what}: expected 1 to {most} characters of plain text")]
+    ReportText {
+        /// Which text.
+        what: &'static str,
+        /// Its characters.
+        most: usize,
+    },
+    /// It will be compromised.
+    #[error("compromised_since: expected an instant that is not in the future")]
+    ReportSince,
+    /// The name is taken for something else.
+    #[error("{0} has this name and says something else: give another one to this report")]
+    ReportOther(String),
+    /// As many as a principal files in a day.
+    #[error("100 reports of this principal are filed today: what is beyond is not kept")]
+    ReportQuota,
+    /// Somebody decided it already.
+    #[error("report {report} is decided{}", by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default())]
+    ReportDecided {
+        /// Which.
+        report: String,
+        /// By whom.
+        by: Option<String>,
+    },
+    /// What is decided about an audience is decided.
+    #[error("{incident}: it is decided already whether {audience} are told")]
+    NoticeDecided {
+        /// Of which incident.
+        incident: String,
+        /// About whom.
+        audience: String,
+    },
     /// A word that this program cannot have written.
     #[error("the database is corrupt: rotation_event.{column} is {value:?}")]
     Word {
@@ -153,6 +192,14 @@ impl Error {
                 | Self::AlertState { .. }
                 | Self::AlertReason
                 | Self::AlertPlace
+                | Self::UnknownKey(_)
+                | Self::UnknownReport(_)
+                | Self::ReportText { .. }
+                | Self::ReportSince
+                | Self::ReportOther(_)
+                | Self::ReportQuota
+                | Self::ReportDecided { .. }
+                | Self::NoticeDecided { .. }
         )
     }
 }

@@ -245,7 +245,7 @@ impl Engine {
         })
     }
 
-    async fn ended_since(&self, from: Time) -> Result<Vec<RotationEventRow>, Error> {
+    pub(crate) async fn ended_since(&self, from: Time) -> Result<Vec<RotationEventRow>, Error> {
         let mut all: Vec<RotationEventRow> = Vec::new();
         let mut place = (to_row(from).millis(), String::new());
         while all.len() < MOST {

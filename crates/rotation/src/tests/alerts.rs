@@ -184,11 +184,27 @@ pub async fn two_replicas_that_look_at_once_fire_each_alert_once(place: Place) {
     assert_eq!(second.round(&two, None, never).await.unwrap(), None);
 }
 
+pub async fn what_is_over_before_anybody_was_told_is_not_told(place: Place) {
+    let world = World::new(place, 1);
+    let engine = world.engine("one");
+    world.wait(Span::days(9));
+    look(&engine).await;
+    rotated(&world, ASSET, world.now());
+    look(&engine).await;
+    world.wait(Span::minutes(1));
+    look(&engine).await;
+    let alert = engine.alert(&overdue()).await.unwrap();
+    assert_eq!(alert.state, "resolved");
+    assert_eq!(news(&world, &overdue()).await, (None, 1));
+}
+
 pub async fn an_alert_is_acknowledged_while_it_resolves(place: Place) {
     let world = World::new(place, 1);
     let engine = world.engine("one");
     world.wait(Span::days(9));
     look(&engine).await;
+    let told = world.store.untold_alerts(10).await.unwrap();
+    world.store.told_alerts(&told).await.unwrap();
     rotated(&world, ASSET, world.now());
     look(&engine).await;
     world.wait(Span::minutes(1));
@@ -292,6 +308,8 @@ pub async fn a_ring_that_cannot_sign_is_told_after_two_minutes(place: Place) {
     assert_eq!(states, [told("pending"), told("pending"), told("firing")]);
     let id = alert_id(AlertName::KeyStoreUnavailable, "records");
     assert_eq!(news(&world, &id).await, (Some(News::Firing), 1));
+    let untold = world.store.untold_alerts(10).await.unwrap();
+    world.store.told_alerts(&untold).await.unwrap();
     // It signs again, and fails once: that is nothing new, and what is told when it fires again is not what was told before.
     let well: crate::alerts::KeyStoreView = std::sync::Arc::new(KeyStoreFacts::default);
     let mut state = async |view: &crate::alerts::KeyStoreView, minutes: u64| {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use base::Env;
+use calendar::alerts::escalation::Ladder;
 use calendar::policy::Caches;
 use calendar::words::Reason;
 use keyring::ceremony::{
@@ -144,6 +145,7 @@ impl Ring {
             propagation: Propagation::default(),
             owner: owner.to_owned(),
             every: HOUR,
+            ladder: Ladder::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Alerts: of two who saw the same one writes, and a person and a look never undo each other.
 
 use calendar::alerts::AlertName;
+use calendar::alerts::escalation::Escalation;
 use calendar::alerts::machine::{Acknowledged, Alert, News, Phase, Silence};
 use trust::Time;
 
@@ -37,11 +38,13 @@ fn record(number: u32) -> AlertRecord {
             silence: None,
             episode: 0,
             together: number > 2,
+            escalation: Escalation::from(instant(0)),
         },
         news: Some(News::Firing),
         news_number: 1,
         changed_at: at(0),
         version: 0,
+        levels_told: 0,
     }
 }
 
@@ -268,4 +271,56 @@ pub async fn alerts_are_read_in_pages_and_forgotten_when_they_are_old(place: Pla
     assert_eq!(store.forget_alerts(at(6), 10).await.unwrap(), 0);
     assert_eq!(store.forget_alerts(at(1_000), 10).await.unwrap(), 1);
     assert_eq!(ids(&store.open_alerts("", 10).await.unwrap()).len(), 3);
+}
+
+pub async fn a_level_is_marked_as_told_of_the_time_that_the_alert_fires(place: Place) {
+    let climbed = |reached| {
+        let mut record = record(1);
+        record.alert.escalation.reached = reached;
+        record
+    };
+    write(&place, &[climbed(2)]).await;
+    let untold = async || place.store.untold_escalations(at(0), 10).await.unwrap();
+    let seen = untold().await;
+    assert_eq!((seen.len(), seen[0].levels_told), (1, 0));
+    // It climbs while it is told, and that is not undone.
+    let higher = AlertRecord {
+        version: 1,
+        ..climbed(3)
+    };
+    assert_eq!(write(&place, &[higher]).await, 1);
+    place.store.told_escalations(&seen).await.unwrap();
+    let again = untold().await;
+    assert_eq!((again[0].levels_told, again[0].version), (2, 2));
+    // Whoever looks after it spares the next level.
+    let acknowledged = AlertRecord {
+        alert: Alert {
+            acknowledged: Some(Acknowledged {
+                by: "olga".to_owned(),
+                at: instant(1),
+            }),
+            ..again[0].alert.clone()
+        },
+        ..again[0].clone()
+    };
+    assert_eq!(write(&place, std::slice::from_ref(&acknowledged)).await, 1);
+    assert!(untold().await.is_empty());
+    // It fires again later, and nobody was told of that.
+    let later = AlertRecord {
+        alert: Alert {
+            phase: Phase::Firing {
+                since: instant(9),
+                clear_since: None,
+            },
+            acknowledged: None,
+            ..acknowledged.alert
+        },
+        version: 3,
+        ..acknowledged
+    };
+    assert_eq!(write(&place, &[later]).await, 1);
+    assert_eq!(untold().await[0].levels_told, 0);
+    // Late word of the time before marks nothing.
+    place.store.told_escalations(&again).await.unwrap();
+    assert_eq!(untold().await[0].levels_told, 0);
 }

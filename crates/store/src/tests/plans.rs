@@ -40,6 +40,9 @@ const GROWING: &[&str] = &[
     "rotation_policy",
     // Those that are over are kept for thirty days.
     "alert",
+    "compromise_report",
+    "notice",
+    "weekly_digest",
 ];
 
 /// Indexes of what is under way, which is little at any time.
@@ -65,6 +68,9 @@ const FEW: &[&str] = &[
     "alert_told_alone",
     "alert_told_together",
     "alert_silenced",
+    "alert_escalation",
+    "compromise_report_open",
+    "weekly_digest_untold",
 ];
 
 /// Leaves and answers that the planner sees.
@@ -111,7 +117,7 @@ async fn plan(place: &Place, sql: &str) -> Vec<String> {
                 let done = sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection);
                 done.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
             }
-            let count = (1..20)
+            let count = (1..30)
                 .take_while(|n| sql.contains(&format!("${n}")))
                 .count();
             let values = match count {
@@ -268,6 +274,14 @@ const CEREMONIES: &[&str] = &[
     "INSERT INTO alert (id, name, subject, level, detail, phase, since, resolved_at, changed_at, version)
         SELECT 'al_' || lpad(to_hex(n), 32, '0'), 'expiry', 'external/a' || n, 1, '', 'resolved', n, n, n, 2
         FROM generate_series(1, 2000) AS n",
+    "INSERT INTO compromise_report (id, principal, report, asset, key_type, source, reason, received_at, day, state,
+            decided_at, decided_by, decision)
+        SELECT 'cr_' || lpad(to_hex(n), 32, '0'), 'p' || n / 100, n, 'external/a' || n, 'api_key', 's', 'r', n, n / 100,
+            'dismissed', n, 'x', 'x'
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO notice SELECT 'no_' || lpad(to_hex(n), 32, '0'), 'i' || n, 'partners', 'notify', 'r', '{}', n, 'x'
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO weekly_digest SELECT n, '[]', n, 1 FROM generate_series(1, 2000) AS n",
     "INSERT INTO rotation_policy SELECT 'api_key', 1 + n, '{}', 'x', 'x', n, n FROM generate_series(1, 2000) AS n",
     "INSERT INTO log_checkpoint SELECT n, lpad(to_hex(n), 64, '0'), n, n, lpad(to_hex(1), 43, '0'), '', ''
         FROM generate_series(1, 2000) AS n",
@@ -439,10 +453,20 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (alerts::RESOLVED_ALERTS, "alert_resolved"),
         (alerts::ALERTS_BEFORE, "alert_since"),
         (alerts::UNTOLD_ALERTS, "alert_news"),
+        (alerts::UNTOLD_ENDED, "alert_news"),
+        (alerts::UNTOLD_ESCALATIONS, "alert_escalation"),
         (alerts::ALERTS_ALONE, "alert_told_alone"),
         (alerts::ALERTS_TOGETHER, "alert_told_together"),
         (alerts::SILENCED_ALERTS, "alert_silenced"),
         (alerts::OLD_ALERTS, "alert_resolved"),
+        (crate::compromise::REPORTS_OF_DAY, "compromise_report_day"),
+        (crate::compromise::OPEN_REPORTS, "compromise_report_open"),
+        (
+            crate::compromise::REPORTS_BEFORE,
+            "compromise_report_received",
+        ),
+        (notices::NOTICES_BEFORE, "notice_decided"),
+        (notices::UNTOLD_DIGEST, "weekly_digest_untold"),
         (outbox::DUE, "outbox_delivery_due"),
         (outbox::LATEST_DELIVERIES, "outbox_delivery_state"),
         (outbox::OLD_MESSAGES, "outbox_message_created"),

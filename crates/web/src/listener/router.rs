@@ -125,6 +125,7 @@ mod tests {
                 "{order}",
                 "{asset}",
                 "{alert}",
+                "{report}",
                 "{event}",
                 "{key_type}",
                 "{kid}",

@@ -1,6 +1,7 @@
 //! The listeners over real sockets: time limits, shutdown, TLS.
 
 mod alerts;
+mod compromise;
 mod custodians;
 mod oidc;
 mod permissions;

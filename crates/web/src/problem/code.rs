@@ -26,6 +26,7 @@ pub enum Code {
     UnknownOrder,
     UnknownRotation,
     UnknownAlert,
+    UnknownReport,
     NoCertificate,
     KeyRevoked,
     NoActiveKey,
@@ -49,6 +50,7 @@ pub enum Code {
     CeremonyExpired,
     RotationState,
     AlertState,
+    ReportState,
     RequestRefused,
     SignatureNotCounted,
     QuotaExceeded,
@@ -64,7 +66,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 56] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -84,6 +86,7 @@ impl Code {
         Self::UnknownOrder,
         Self::UnknownRotation,
         Self::UnknownAlert,
+        Self::UnknownReport,
         Self::NoCertificate,
         Self::KeyRevoked,
         Self::NoActiveKey,
@@ -107,6 +110,7 @@ impl Code {
         Self::CeremonyExpired,
         Self::RotationState,
         Self::AlertState,
+        Self::ReportState,
         Self::RequestRefused,
         Self::SignatureNotCounted,
         Self::QuotaExceeded,
@@ -179,6 +183,7 @@ impl Code {
             Self::UnknownOrder => (S::NOT_FOUND, "unknown_order", "Unknown standing order"),
             Self::UnknownRotation => (S::NOT_FOUND, "unknown_rotation", "Unknown rotation"),
             Self::UnknownAlert => (S::NOT_FOUND, "unknown_alert", "Unknown alert"),
+            Self::UnknownReport => (S::NOT_FOUND, "unknown_report", "Unknown report"),
             Self::NoCertificate => (S::NOT_FOUND, "no_certificate", "The key has no certificate"),
             Self::KeyRevoked => (S::GONE, "key_revoked", "The key was revoked"),
             Self::NoActiveKey => (S::CONFLICT, "no_active_key", "The ring has no active key"),
@@ -277,6 +282,11 @@ impl Code {
                 S::CONFLICT,
                 "alert_state",
                 "The alert is in a different state",
+            ),
+            Self::ReportState => (
+                S::CONFLICT,
+                "report_state",
+                "The report is decided, or its name is taken",
             ),
             Self::RequestRefused => (
                 S::UNPROCESSABLE_ENTITY,

@@ -136,6 +136,14 @@ impl From<rotation::engine::error::Error> for Problem {
             E::AlertState { .. } => Self::new(Code::AlertState, text),
             E::AlertReason => Self::member("reason", text),
             E::AlertPlace => Self::new(Code::BadQuery, text).about("after"),
+            E::UnknownKey(_) => Self::new(Code::UnknownKey, text).about("kid"),
+            E::UnknownReport(_) => Self::new(Code::UnknownReport, text).about("report"),
+            E::ReportText { what, .. } => Self::member(what, text),
+            E::ReportSince => Self::member("compromised_since", text),
+            E::ReportOther(_) | E::ReportDecided { .. } | E::NoticeDecided { .. } => {
+                Self::new(Code::ReportState, text)
+            }
+            E::ReportQuota => Self::new(Code::QuotaExceeded, text),
             E::UnknownJob(_) => Self::member("job", text),
             E::UnknownStep(_) => Self::member("step", text),
             E::Evidence => Self::member("evidence", text),

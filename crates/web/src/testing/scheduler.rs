@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Env;
+use calendar::alerts::escalation::Ladder;
 use keyring::ceremony::CeremonyService;
 use keyring::keys::{Keys, Settings};
 use rotation::engine::{Clock, Propagation};
@@ -22,5 +23,6 @@ pub fn scheduler(store: &Store, keys: &Arc<Keys>, env: &Env, settings: &Settings
         propagation: Propagation::default(),
         owner: "test".to_owned(),
         every: Duration::from_secs(60),
+        ladder: Ladder::default(),
     })
 }

@@ -36,13 +36,16 @@ pub fn of_operation(id: &str) -> Option<Call> {
         "propose" | "submit_signature" | "open_statement" | "sign_statement" | "sign_order"
         | "stop_signing" => Call::SubmitToCeremonies,
         "rotation_events" | "rotation_event" | "jobs" => Call::ReadRotations,
-        "alerts" | "alert" => Call::ReadAlerts,
+        "alerts" | "alert" | "compromise_reports" => Call::ReadAlerts,
         "acknowledge_alert" | "silence_alert" | "unsilence_alert" => Call::AttendToAlerts,
         "schedule_rotation" | "rotation_plan" | "execute_rotation" | "rotation_keys"
         | "rotation_cleanup" | "rotation_report" | "scheduler_status" | "pause_scheduler"
         | "resume_scheduler" | "cancel_rotation" | "roll_back_rotation" | "retry_rotation"
         | "hold_rotation" | "release_rotation" | "simulate_rotations" => Call::AdministerRotations,
-        "emergency_rotation" => Call::DeclareEmergency,
+        "emergency_rotation" | "dismiss_compromise" | "declare_compromise" => {
+            Call::DeclareEmergency
+        }
+        "report_compromise" => Call::ReportCompromise,
         "report_step" => Call::ReportRotations,
         "acknowledge_key" => Call::AcknowledgeKeys,
         "audit" => Call::ReadAuditTrail,

@@ -1,0 +1,72 @@
+-- Who hears of an alert that nobody looks after, reports of compromised keys, what is told to the outside, and the weekly digest.
+-- Never edit this file once it has landed.
+
+-- Since when it counts, how many of the four levels are to know of it, and how many of them have their message.
+ALTER TABLE alert ADD COLUMN escalates_since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE alert ADD COLUMN escalated INTEGER NOT NULL DEFAULT 0 CHECK (escalated BETWEEN 0 AND 4);
+ALTER TABLE alert ADD COLUMN escalated_told INTEGER NOT NULL DEFAULT 0 CHECK (escalated_told BETWEEN 0 AND 4);
+UPDATE alert SET escalates_since = since;
+CREATE INDEX alert_escalation ON alert (id) WHERE escalated > escalated_told AND phase = 'firing';
+
+-- A named principal says that somebody else may have a key. It is open until a person dismisses it or declares the emergency; each
+-- report and each decision has its leaf.
+CREATE TABLE compromise_report (
+    -- `cr_` and half of the SHA-256 of the principal and the name that they gave it.
+    id                TEXT NOT NULL PRIMARY KEY CHECK (length(id) = 35),
+    principal         TEXT NOT NULL CHECK (length(principal) BETWEEN 1 AND 300),
+    report            TEXT NOT NULL CHECK (length(report) BETWEEN 1 AND 100),
+    asset             TEXT NOT NULL CHECK (length(asset) BETWEEN 1 AND 300),
+    key_type          TEXT NOT NULL CHECK (length(key_type) BETWEEN 1 AND 64),
+    kid               TEXT CHECK (length(kid) BETWEEN 1 AND 100),
+    source            TEXT NOT NULL CHECK (length(source) BETWEEN 1 AND 100),
+    reason            TEXT NOT NULL CHECK (length(reason) BETWEEN 1 AND 500),
+    evidence          TEXT CHECK (length(evidence) BETWEEN 1 AND 2000),
+    compromised_since INTEGER,
+    received_at       INTEGER NOT NULL,
+    -- Counted from the epoch, for the bound per principal.
+    day               INTEGER NOT NULL,
+    state             TEXT NOT NULL CHECK (state IN ('open', 'dismissed', 'declared')),
+    decided_at        INTEGER CHECK ((decided_at IS NULL) = (state = 'open')),
+    decided_by        TEXT CHECK ((decided_by IS NULL) = (decided_at IS NULL)),
+    decision          TEXT CHECK ((decision IS NULL) = (decided_at IS NULL)),
+    -- The rotations that were declared.
+    rotation          TEXT CHECK (rotation IS NULL OR state = 'declared')
+) STRICT, WITHOUT ROWID;
+CREATE INDEX compromise_report_day ON compromise_report (principal, day);
+CREATE INDEX compromise_report_received ON compromise_report (received_at, id);
+CREATE INDEX compromise_report_open ON compromise_report (id) WHERE state = 'open';
+CREATE TRIGGER compromise_report_no_delete BEFORE DELETE ON compromise_report
+BEGIN SELECT RAISE(ABORT, 'a report is never deleted'); END;
+CREATE TRIGGER compromise_report_is_decided BEFORE UPDATE ON compromise_report WHEN OLD.state <> 'open'
+BEGIN SELECT RAISE(ABORT, 'a report that was decided is over'); END;
+
+-- Whether an audience outside is told of an incident, as a person decided. Each has its leaf.
+CREATE TABLE notice (
+    -- `no_` and half of the SHA-256 of incident, audience and decision.
+    id         TEXT NOT NULL PRIMARY KEY CHECK (length(id) = 35),
+    incident   TEXT NOT NULL CHECK (length(incident) BETWEEN 1 AND 100),
+    audience   TEXT NOT NULL CHECK (length(audience) BETWEEN 1 AND 40),
+    decision   TEXT NOT NULL CHECK (decision IN ('notify', 'do-not-notify')),
+    reason     TEXT NOT NULL CHECK (length(reason) BETWEEN 1 AND 500),
+    -- What is sent, as JSON.
+    body       TEXT NOT NULL CHECK (length(body) <= 8000),
+    decided_at INTEGER NOT NULL,
+    decided_by TEXT NOT NULL CHECK (length(decided_by) BETWEEN 1 AND 300),
+    UNIQUE (incident, audience, decision)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notice_decided ON notice (decided_at, id);
+CREATE TRIGGER notice_no_delete BEFORE DELETE ON notice
+BEGIN SELECT RAISE(ABORT, 'a notice is never deleted'); END;
+CREATE TRIGGER notice_no_update BEFORE UPDATE ON notice
+BEGIN SELECT RAISE(ABORT, 'a notice is never changed'); END;
+
+-- What happened in a week, one for each slot, whichever replica made it.
+CREATE TABLE weekly_digest (
+    slot    INTEGER NOT NULL PRIMARY KEY,
+    -- Its lines, as JSON.
+    body    TEXT NOT NULL CHECK (length(body) <= 14000),
+    made_at INTEGER NOT NULL,
+    -- Whether it has its messages.
+    told    INTEGER NOT NULL DEFAULT 0 CHECK (told IN (0, 1))
+) STRICT;
+CREATE INDEX weekly_digest_untold ON weekly_digest (slot) WHERE told = 0;
