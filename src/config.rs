@@ -159,7 +159,7 @@ impl Config {
         }
         self.log.validate(self.profile)?;
         self.notify.validate(self.profile)?;
-        self.rotation.validate()?;
+        self.rotation.validate(&self.service.environment)?;
         if let Some(simulation) = &self.simulation {
             simulation.validate(&self.service, self.profile)?;
         }

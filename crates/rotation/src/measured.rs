@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::times::{from_row, to_row};
 use assets::Assets;
+pub use ended::Audited;
 use ended::Ended;
 #[cfg(test)]
 pub use ended::Shares;
@@ -40,6 +41,11 @@ impl Measured {
     pub fn ago(&self) -> Option<Duration> {
         let read_at = *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
         read_at.map(|at| at.elapsed())
+    }
+
+    /// What the log tells of the rotations that ended lately, as it was read last.
+    pub async fn audited(&self) -> Option<Audited> {
+        self.ended.lock().await.audited()
     }
 
     /// Reads again and again, until it is dropped.
