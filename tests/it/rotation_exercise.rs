@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use trust::Time;
 
 use crate::support::http::send;
 use crate::support::installation::{Service, directory, member, must};
@@ -83,21 +84,29 @@ impl Operator<'_> {
         self.ended(&mut self.start(words, "operator.token"))
     }
 
-    /// A command to its end; the time goes on whenever the rotation waits for it.
-    fn runs(&self, words: &[&str]) -> Came {
-        let child = self.start(words, "operator.token");
-        let mut child = child;
+    /// A command to its end; the time goes on whenever the rotation waits for it. With `promoted` no further than that.
+    fn runs(&self, words: &[&str], to: To) -> Came {
+        let mut child = self.start(words, "operator.token");
         until("the command ends", || {
-            self.time_goes_on(ASSET);
+            self.time_goes_on(to);
             child.try_wait().expect("a child").is_some()
         });
         self.ended(&mut child)
     }
 
-    /// By as much as the rotation of an asset waits for, if it waits for nothing else.
-    fn time_goes_on(&self, asset: &str) {
-        let event = self.newest(asset);
-        if event["state"].is_null() || !event["ended_at"].is_null() {
+    /// The rotation that is open comes to its end.
+    fn comes_to_its_end(&self) {
+        until("the rotation is over", || {
+            self.time_goes_on(To::TheEnd);
+            !self.newest(ASSET)["ended_at"].is_null()
+        });
+    }
+
+    /// By as much as the rotation waits for, if it waits for nothing else.
+    fn time_goes_on(&self, to: To) {
+        let event = self.newest(ASSET);
+        let is_there = to == To::ThePromotion && !event["promoted_at"].is_null();
+        if event["state"].is_null() || !event["ended_at"].is_null() || is_there {
             return;
         }
         match event["waits"].as_str() {
@@ -112,15 +121,27 @@ impl Operator<'_> {
                 }
             }
             Some("old-still-used") => self.world.passes(HOUR),
+            Some(_) => {}
             None => {
-                let detail = event["detail"].as_str().unwrap_or_default();
-                if detail.starts_with("until ") {
-                    self.world.passes(DAY / 24);
+                let time = |text: &Value| text.as_str().and_then(|text| text.parse::<Time>().ok());
+                let now = self.get("/v1/key-rotation/scheduler/status");
+                let waits = time(&event["look_at"]).zip(time(&now["now"]));
+                let waits = waits
+                    .map(|(until, now)| until.since(now))
+                    .unwrap_or_default();
+                if !waits.is_zero() {
+                    self.world.passes(waits + Duration::from_secs(1));
                 }
             }
-            Some(_) => {}
         }
     }
+}
+
+/// How far the time goes on by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum To {
+    ThePromotion,
+    TheEnd,
 }
 
 /// A place that shows one key set for ever.
@@ -167,11 +188,11 @@ fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
 
 fn verdicts(report: &Value) -> Vec<(&str, &str)> {
     let steps = report["steps"].as_array().expect("steps").iter();
-    let word = |step: &'_ Value, member: &str| -> &'static str {
-        String::leak(step[member].as_str().expect("text").to_owned())
-    };
     steps
-        .map(|step| (word(step, "step"), word(step, "verdict")))
+        .map(|step| {
+            let word = |member: &str| step[member].as_str().expect("text");
+            (word("step"), word("verdict"))
+        })
         .collect()
 }
 
@@ -234,7 +255,7 @@ type With<'a> = dyn Fn(&'static str, &[&'static str]) -> Vec<&'static str> + 'a;
 
 fn a_whole_rotation_passes(operator: &Operator<'_>, with: &With<'_>) {
     let file = operator.world.installation.file("rotation.json");
-    let came = operator.runs(&with("test", &["--out", "rotation.json"]));
+    let came = operator.runs(&with("test", &["--out", "rotation.json"]), To::TheEnd);
     let report = &came.report;
     assert_eq!(came.code, Some(0), "{report:#}\n{}", came.progress);
     let steps = verdicts(report);
@@ -258,7 +279,7 @@ fn a_whole_rotation_passes(operator: &Operator<'_>, with: &With<'_>) {
 }
 
 fn a_roll_back_passes(operator: &Operator<'_>, with: &With<'_>) {
-    let came = operator.runs(&with("roll-back-test", &[]));
+    let came = operator.runs(&with("roll-back-test", &[]), To::ThePromotion);
     let report = &came.report;
     assert_eq!(came.code, Some(0), "{report:#}\n{}", came.progress);
     assert_eq!(check(report, "old-key-signs-again")["verdict"], "passed");
@@ -271,7 +292,7 @@ fn no_request_fails_under_load(operator: &Operator<'_>, with: &With<'_>) {
     let load = ["--rate", "40", "--before", "1s", "--after", "1s"];
     let files = ["--picture", "latency.svg", "--out", "load.json"];
     let words = [&load[..], &files].concat();
-    let came = operator.runs(&with("zero-downtime-test", &words));
+    let came = operator.runs(&with("zero-downtime-test", &words), To::ThePromotion);
     assert_eq!(came.code, Some(0), "{}\n{}", came.report, came.progress);
     let file = |name: &str| fs::read_to_string(operator.world.installation.file(name));
     assert!(file("latency.svg").expect("a picture").starts_with("<svg"));
@@ -292,6 +313,11 @@ fn no_request_fails_under_load(operator: &Operator<'_>, with: &With<'_>) {
         text.contains("longest gap") && text.contains("95 % in"),
         "{text}"
     );
+    // The rotation goes on by itself, as the report says.
+    let left = member(&report, "left");
+    assert!(left.contains("goes on by itself"), "{left}");
+    operator.comes_to_its_end();
+    assert_eq!(operator.newest(ASSET)["state"], "done");
 }
 
 /// What verifiers see is broken: the report says where, and in which words.
@@ -299,7 +325,7 @@ fn a_cache_that_never_fetches_again_fails_the_test(operator: &Operator<'_>, with
     let path = format!("/v1/rings/{RING}/jwks.json");
     let frozen = Frozen::showing(operator.service.get(&path).into_body());
     let url: &'static str = String::leak(frozen.url.clone());
-    let came = operator.runs(&with("test", &["--jwks-url", url]));
+    let came = operator.runs(&with("test", &["--jwks-url", url]), To::TheEnd);
     let report = &came.report;
     assert_eq!(came.code, Some(1), "{report:#}\n{}", came.progress);
     assert_eq!(report["passed"], false);
@@ -323,9 +349,6 @@ fn an_end_by_ctrl_c_is_said(operator: &Operator<'_>, with: &With<'_>) {
         let event = operator.newest(ASSET);
         event["ended_at"].is_null() && event["steps"].is_array()
     });
-    // Another one cannot be begun meanwhile.
-    let twice = operator.world.installation.made.command();
-    drop(twice);
     signal("INT", child.id());
     let came = operator.ended(&mut child);
     assert_eq!(came.code, Some(1), "{:#}", came.report);

@@ -34,7 +34,7 @@ use judge::Seen;
 use report::{Check, Report};
 use stranger::{Rejected, Stranger};
 use verify::output::{Code, Failure, Output};
-use watch::Watch;
+use watch::{Stop, Watch};
 
 /// For the end of `--help`.
 pub const TEST_HELP: &str = "The credential needs the roles administrator, auditor and signer:RING. Example:
@@ -343,23 +343,22 @@ impl<'a> Exercise<'a> {
         Ok(good)
     }
 
-    async fn begin(&self) -> Result<api::Rotation, Failure> {
+    /// Begins the rotation, which is watched from then on.
+    async fn begin(&self) -> Result<Watch<'a>, Failure> {
+        let stop = Stop::listening().await;
         let begun = self
             .api
             .begin(&self.key_type, &self.asset, &self.options.reason);
-        let begun = begun.await;
-        begun.map_err(|failure| match failure.code {
+        let begun = begun.await.map_err(|failure| match failure.code {
             Code::Refused => {
                 let said = format!("no rotation of {} was begun", self.asset);
                 Failure::new(Code::Refused, failure.error.context(said))
             }
             _ => failure,
-        })
-    }
-
-    fn watch(&self, begun: api::Rotation) -> Watch<'a> {
+        })?;
         let pace = (self.options.poll, self.options.within);
-        Watch::new((&self.api, self.env, self.output), begun, pace)
+        let own = (&self.api, self.env, self.output);
+        Ok(Watch::new(own, (begun, stop), pace))
     }
 
     /// All that is looked at when it is over. `wanted`: up to which step it was to come.

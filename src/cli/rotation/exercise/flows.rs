@@ -110,8 +110,7 @@ pub async fn rotation(mut exercise: Exercise<'_>) -> Result<Report, Failure> {
     if !exercise.before().await? {
         return nothing(exercise).await;
     }
-    let begun = exercise.begin().await?;
-    let mut watch = exercise.watch(begun);
+    let mut watch = exercise.begin().await?;
     let cut = loop {
         match turn(&mut watch, "done").await {
             Ok(rotation) => {
@@ -134,8 +133,7 @@ pub async fn roll_back(mut exercise: Exercise<'_>) -> Result<Report, Failure> {
     if !exercise.before().await? {
         return nothing(exercise).await;
     }
-    let begun = exercise.begin().await?;
-    let mut watch = exercise.watch(begun);
+    let mut watch = exercise.begin().await?;
     let (mut asked, mut turns) = (false, 0);
     let cut = loop {
         let rotation = match turn(&mut watch, "rolled-back").await {
@@ -193,15 +191,14 @@ pub async fn zero_downtime(mut exercise: Exercise<'_>, loaded: &Loaded) -> Resul
     let stranger = std::mem::replace(&mut exercise.stranger, Stranger::new(exercise.env));
     let load = Load::start(&exercise.api, ring, rate, &exercise.old, book, stranger);
     sleep(loaded.before).await;
-    let begun = match exercise.begin().await {
-        Ok(begun) => begun,
+    let mut watch = match exercise.begin().await {
+        Ok(watch) => watch,
         Err(failure) => {
             load.end().await?;
             return Err(failure);
         }
     };
     load.begins();
-    let mut watch = exercise.watch(begun);
     let mut until = None;
     let cut = loop {
         if let Err(cut) = turn(&mut watch, "done").await {

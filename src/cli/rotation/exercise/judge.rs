@@ -18,6 +18,9 @@ pub const STEPS: [&str; 8] = [
     "archive",
 ];
 
+/// The kind of a signature's leaf (docs/LOG.md).
+const SIGN: &str = "sign";
+
 /// What was seen from outside.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -212,17 +215,17 @@ pub fn leaves(leaves: &[Leaf], rotation: &Rotation, old: &str) -> Vec<Check> {
     // A roll-back lets it sign again.
     let promoted = of("promote").filter(|_| rotation.state != "rolled-back");
     if let Some(promoted) = promoted {
-        let by_old = |leaf: &&Leaf| {
-            leaf.kind == "signature"
-                && leaf.index > promoted.index
-                && leaf.kid.as_deref() == Some(old)
-        };
-        let late = leaves.iter().filter(by_old).count();
+        let behind = leaves
+            .iter()
+            .filter(|leaf| leaf.kind == SIGN && leaf.index > promoted.index);
+        let by_old = |leaf: &&Leaf| leaf.kid.as_deref() == Some(old);
+        let (all, late) = (behind.clone().count(), behind.filter(by_old).count());
         let found = format!(
-            "{late} signatures by the old key behind leaf {}",
+            "{late} of {all} signatures behind leaf {} are by the old key",
             promoted.index
         );
-        checks.push(Check::of("one-key-at-a-time", late == 0, found));
+        let passed = late == 0 && all > 0;
+        checks.push(Check::of("one-key-at-a-time", passed, found));
     }
     checks
 }
@@ -324,20 +327,20 @@ mod tests {
         let leaf = |index: i64, kind: &str, action: &str| Leaf {
             index,
             kind: kind.to_owned(),
-            kid: (kind == "signature").then(|| action.to_owned()),
+            kid: (kind == SIGN).then(|| action.to_owned()),
             action: (kind == "rotation").then(|| action.to_owned()),
             reference: (kind == "rotation").then(|| "kr_1".to_owned()),
         };
         let mut all = vec![
             leaf(1, "rotation", "begin"),
-            leaf(2, "signature", "old"),
+            leaf(2, SIGN, "old"),
             leaf(3, "rotation", "promote"),
-            leaf(4, "signature", "new"),
+            leaf(4, SIGN, "new"),
             leaf(5, "rotation", "done"),
         ];
         let good = leaves(&all, &rotation(), "old");
         assert!(good.iter().all(|check| check.verdict == Verdict::Passed));
-        all.push(leaf(6, "signature", "old"));
+        all.push(leaf(6, SIGN, "old"));
         let late = leaves(&all, &rotation(), "old");
         assert_eq!(late[1].verdict, Verdict::Failed, "{late:?}");
         all.retain(|leaf| leaf.action.as_deref() != Some("done"));

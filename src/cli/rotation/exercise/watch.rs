@@ -1,7 +1,9 @@
 //! A rotation as somebody outside watches it: what it does, what it waits for and until when, with a limit of time and an end by
 //! Ctrl-C.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use base::Env;
@@ -34,6 +36,28 @@ pub enum Turn {
     Interrupted,
 }
 
+/// Somebody wants an end. From its making on the process does not die of that.
+pub struct Stop(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Stop {
+    pub async fn listening() -> Self {
+        let mut wanted: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async {
+            shutdown_signal().await;
+        });
+        // It listens since it was asked for the first time.
+        let mut early = false;
+        poll_fn(|context| {
+            early = wanted.as_mut().poll(context).is_ready();
+            Poll::Ready(())
+        })
+        .await;
+        match early {
+            true => Self(Box::pin(std::future::ready(()))),
+            false => Self(wanted),
+        }
+    }
+}
+
 /// Looks at one rotation again and again.
 pub struct Watch<'a> {
     api: Api,
@@ -42,7 +66,7 @@ pub struct Watch<'a> {
     id: String,
     poll: Duration,
     until: Instant,
-    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    stop: Stop,
     last: Rotation,
     told: String,
     steps_told: usize,
@@ -54,7 +78,7 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     pub fn new(
         (api, env, output): (&Api, &Env, &'a Output),
-        rotation: Rotation,
+        (rotation, stop): (Rotation, Stop),
         (poll, within): (Duration, Duration),
     ) -> Self {
         let id = rotation.id.clone();
@@ -65,9 +89,7 @@ impl<'a> Watch<'a> {
             id,
             poll,
             until: Instant::now() + within,
-            stop: Box::pin(async {
-                shutdown_signal().await;
-            }),
+            stop,
             last: rotation,
             told: String::new(),
             steps_told: 0,
@@ -88,14 +110,14 @@ impl<'a> Watch<'a> {
         let next = Instant::now() + self.pause();
         tokio::select! {
             () = sleep_until(next.min(self.until)) => {}
-            () = &mut self.stop => return Ok(Turn::Interrupted),
+            () = &mut self.stop.0 => return Ok(Turn::Interrupted),
         }
         if Instant::now() >= self.until {
             return Ok(Turn::TimeUp);
         }
         let asked = tokio::select! {
             asked = self.api.rotation(&self.id) => asked,
-            () = &mut self.stop => return Ok(Turn::Interrupted),
+            () = &mut self.stop.0 => return Ok(Turn::Interrupted),
         };
         match asked {
             Ok(rotation) => {
