@@ -160,7 +160,7 @@ impl Config {
         }
         self.log.validate(self.profile)?;
         self.notify.validate(self.profile)?;
-        self.rotation.validate()?;
+        self.rotation.validate(&self.service.environment)?;
         self.telemetry.validate()?;
         if let Some(simulation) = &self.simulation {
             simulation.validate(&self.service, self.profile)?;

@@ -1,12 +1,16 @@
 //! `chancery rotation`: what rotates when, what is under way, and what somebody wants of it.
 
+mod compliance;
+mod exercise;
+mod outside;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::rotation::engine::error::Error;
 use ::rotation::engine::{Clock, EventReport, Propagation, Simulation, StepReport};
-use ::rotation::jobs::{Installation, Scheduler};
+use ::rotation::jobs::{Environment, Installation, Scheduler};
 use calendar::Span;
 use calendar::admission::Ask;
 use calendar::name::{AssetName, Word};
@@ -16,6 +20,7 @@ use keyring::keys::{Keys, Settings};
 use store::Store;
 use verify::output::{Code, Failure, Output, table};
 
+use self::outside::Outside;
 use super::{CliContext, World};
 use crate::config::Config;
 
@@ -79,6 +84,8 @@ pub enum Command {
     },
     /// Show how well the policies are kept.
     Report,
+    #[command(flatten)]
+    Outside(Outside),
 }
 
 #[derive(Debug, Args)]
@@ -157,7 +164,11 @@ pub fn scheduler(
     let propagation = Propagation::new(&config.rotation);
     let propagation = propagation
         .map_err(|why| Failure::new(Code::Usage, anyhow::anyhow!("rotation.probes: {why}")))?;
-    Ok(Scheduler::of(Installation {
+    let environment = Environment {
+        environment: config.service.environment.clone(),
+        tests: config.rotation.tests,
+    };
+    let installation = Installation {
         store: store.clone(),
         keys: keys.clone(),
         ceremonies: CeremonyService::for_anybody(store.clone(), world.env.clone(), settings),
@@ -171,7 +182,8 @@ pub fn scheduler(
         owner: owner.to_owned(),
         every: config.rotation.every,
         ladder: config.notify.ladder(),
-    }))
+    };
+    Ok(Scheduler::of(installation).with_environment(environment))
 }
 
 /// The same for a command.
@@ -198,6 +210,10 @@ pub async fn run(
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
+    let command = match command {
+        Command::Outside(outside) => return outside.run(world, output).await,
+        inside => inside,
+    };
     let open = CliContext::new(path, world).await?;
     let scheduler = open_scheduler(&open, world).await?;
     let (engine, by) = (scheduler.engine(), open.actor.as_str());
@@ -331,6 +347,8 @@ pub async fn run(
                 lines.join("\n")
             });
         }
+        // Carried out above, without the database.
+        Command::Outside(_) => {}
     }
     Ok(())
 }

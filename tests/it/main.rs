@@ -73,6 +73,7 @@ mod notify_webhook;
 mod orders_night;
 mod prometheus;
 mod prometheus_files;
+mod rotation_exercise;
 mod rotation_kill;
 mod rotation_policy;
 mod rotation_ring;

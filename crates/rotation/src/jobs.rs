@@ -4,8 +4,12 @@
 //! Events that are due are also looked at by each replica between the jobs, because an event waits for minutes and hours that
 //! no job's slots fit (ADR 64). Whoever takes an event's lease runs it, so it does not matter who looks.
 
+mod environment;
 mod heartbeat;
 mod work;
+
+pub use crate::measured::Audited;
+pub use environment::Environment;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +62,7 @@ pub struct Scheduler {
     key_store: Option<KeyStoreView>,
     digest: Option<Weekly>,
     measured: Arc<Measured>,
+    environment: Environment,
 }
 
 /// A job with its statistics.
@@ -111,6 +116,9 @@ pub struct RunReport {
 pub struct Status {
     /// As of when.
     pub now: Time,
+    /// Which installation it is, and whether rotation is tested there.
+    #[serde(flatten)]
+    pub environment: Environment,
     /// Whether it is paused.
     pub paused: bool,
     /// Since when.
@@ -211,6 +219,7 @@ impl Scheduler {
             key_store: None,
             digest: None,
             measured: Arc::default(),
+            environment: Environment::default(),
         }
     }
 
@@ -440,6 +449,7 @@ impl Scheduler {
         }
         Ok(Status {
             now,
+            environment: self.environment.clone(),
             paused: pause.since.is_some(),
             since: pause.since,
             by: pause.by,
@@ -447,6 +457,11 @@ impl Scheduler {
             open: open.into_iter().map(|(_, count)| count).sum(),
             jobs,
         })
+    }
+
+    /// What the log tells of the rotations that ended in the last 92 days, as this replica read it last; none until it has.
+    pub async fn audited(&self) -> Option<Audited> {
+        self.measured.audited().await
     }
 
     /// The engine that it drives.

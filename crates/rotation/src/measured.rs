@@ -23,6 +23,7 @@ use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::times::{from_row, to_row};
 use assets::Assets;
+pub use ended::Audited;
 use ended::Ended;
 #[cfg(test)]
 pub use ended::Shares;
@@ -69,6 +70,11 @@ impl Measured {
     /// How old it is; of what was never read, how long that has been so.
     pub fn age(&self) -> Duration {
         self.ago().unwrap_or_else(|| self.made_at.elapsed())
+    }
+
+    /// What the log tells of the rotations that ended lately, as it was read last.
+    pub async fn audited(&self) -> Option<Audited> {
+        self.ended.lock().await.audited()
     }
 
     /// Reads again and again, until it is dropped.

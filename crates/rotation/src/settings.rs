@@ -21,10 +21,27 @@ pub struct Settings {
     /// How often it looks for jobs and rotations that are due.
     #[serde(with = "duration")]
     pub every: Duration,
+    /// Whether rotations may be begun to test rotation itself: said of an installation that is not production. Refused where the
+    /// name of the environment says that it is.
+    pub tests: bool,
     /// Principals with the role `prober` who have to acknowledge a new key before it becomes the primary.
     pub verifiers: Vec<String>,
     /// URLs that have to show a new key before it becomes the primary, by name.
     pub probes: BTreeMap<String, ProbeSettings>,
+}
+
+/// Words of an environment's name that say that it is production, and those that say the contrary before them.
+const PRODUCTION: [&str; 4] = ["production", "prod", "prd", "live"];
+const NOT: [&str; 3] = ["non", "not", "pre"];
+
+/// Whether the name of an environment says that it is production: one of its words does.
+pub fn is_production(environment: &str) -> bool {
+    let mut before = "";
+    environment.split('-').any(|word| {
+        let says = PRODUCTION.contains(&word) && !NOT.contains(&before);
+        before = word;
+        says
+    })
 }
 
 /// `[rotation.probes.NAME]`.
@@ -52,6 +69,7 @@ impl Default for Settings {
         Self {
             enabled: true,
             every: Duration::from_secs(60),
+            tests: false,
             verifiers: Vec::new(),
             probes: BTreeMap::new(),
         }
@@ -68,8 +86,12 @@ impl Settings {
         }
     }
 
-    /// Refuses what is out of bounds.
-    pub fn validate(&self) -> Result<(), Invalid> {
+    /// Refuses what is out of bounds in this environment.
+    pub fn validate(&self, environment: &str) -> Result<(), Invalid> {
+        if self.tests && is_production(environment) {
+            let what = format!("no rotation is begun as a test in the environment {environment}");
+            return Err(Invalid::new("rotation.tests", what));
+        }
         let hour = Duration::from_secs(3_600);
         if !(Duration::from_millis(100)..=hour).contains(&self.every) {
             return Err(Invalid::new("rotation.every", "expected 100ms to 1h"));
@@ -134,21 +156,37 @@ mod tests {
             "https://10.0.0.1/",
             "https://[::1]/",
         ] {
-            assert!(with(url, false).validate().is_err(), "{url}");
-            assert!(with(url, true).validate().is_ok(), "{url}");
+            assert!(with(url, false).validate("test").is_err(), "{url}");
+            assert!(with(url, true).validate("test").is_ok(), "{url}");
         }
         assert!(
             with("https://keys.example/jwks.json", false)
-                .validate()
+                .validate("test")
                 .is_ok()
         );
         for url in ["http://keys.example/", "ftp://keys.example/", "keys"] {
-            assert!(with(url, true).validate().is_err(), "{url}");
+            assert!(with(url, true).validate("test").is_err(), "{url}");
         }
         let never = Settings {
             every: Duration::ZERO,
             ..Settings::default()
         };
-        assert!(never.validate().is_err());
+        assert!(never.validate("test").is_err());
+    }
+
+    #[test]
+    fn threat_rotations_are_tested_in_production() {
+        let settings = Settings {
+            tests: true,
+            ..Settings::default()
+        };
+        for environment in ["production", "prod", "eu-prod", "live", "prd-2"] {
+            let refused = settings.validate(environment).unwrap_err();
+            assert!(refused.to_string().contains("rotation.tests"), "{refused}");
+            assert!(Settings::default().validate(environment).is_ok());
+        }
+        for environment in ["staging", "test", "pre-production", "non-prod", "products"] {
+            assert!(settings.validate(environment).is_ok(), "{environment}");
+        }
     }
 }

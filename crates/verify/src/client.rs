@@ -107,6 +107,19 @@ async fn answered(mut response: reqwest::Response) -> Result<Vec<u8>, Failure> {
     Err(Failure::new(code, anyhow::anyhow!(text)))
 }
 
+/// Of the directives of a `Cache-Control`: `max-age`, unless it forbids to keep the answer.
+fn max_age(control: &str) -> Duration {
+    let mut directives = control.split(',').map(str::trim);
+    if directives
+        .clone()
+        .any(|one| one == "no-store" || one == "no-cache")
+    {
+        return Duration::ZERO;
+    }
+    let seconds = directives.find_map(|one| one.strip_prefix("max-age=")?.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0))
+}
+
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -170,6 +183,16 @@ impl Client {
         answered(request.send().await.map_err(Failure::unavailable)?).await
     }
 
+    /// With how long it may be kept, as a cache reads it (RFC 9111, section 5.2.2.1): not at all where nothing is said.
+    pub async fn get_kept(&self, path: &str) -> Result<(Vec<u8>, Duration), Failure> {
+        let sent = self.http.get(format!("{}{path}", self.base)).send().await;
+        let response = sent.map_err(Failure::unavailable)?;
+        let control = response.headers().get(reqwest::header::CACHE_CONTROL);
+        let control = control.and_then(|value| value.to_str().ok());
+        let max_age = control.map_or(Duration::ZERO, max_age);
+        Ok((answered(response).await?, max_age))
+    }
+
     /// None where there is no such thing. What answers here need not be trusted: it is not read
     /// without end.
     pub async fn find(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
@@ -200,5 +223,24 @@ impl Client {
             .map_err(Failure::unavailable)?;
         let bytes = response.bytes().await.map_err(Failure::unavailable)?;
         Ok(bytes.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_kept_as_long_as_it_says() {
+        for (control, seconds) in [
+            ("public, max-age=300, stale-while-revalidate=600", 300),
+            ("max-age=0", 0),
+            ("no-store", 0),
+            ("no-cache, max-age=300", 0),
+            ("s-maxage=10", 0),
+            ("max-age=soon", 0),
+        ] {
+            assert_eq!(max_age(control), Duration::from_secs(seconds), "{control}");
+        }
     }
 }

@@ -29,6 +29,14 @@ pub enum Error {
     /// Nothing that was asked for becomes a rotation.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A test of rotation where none is allowed.
+    #[error(
+        "rotations are not tested here: environment {environment}, and tests need rotation.tests = true in the configuration of an installation that is not production"
+    )]
+    TestsNotAllowed {
+        /// As the installation names it.
+        environment: String,
+    },
     /// More than one declaration makes; nothing was declared.
     #[error(
         "{count} assets of {key_type} would rotate, more than the 10000 of one declaration: declare it by asset"
@@ -181,6 +189,7 @@ impl Error {
                 | Self::UnknownStep(_)
                 | Self::Evidence
                 | Self::Refused(_)
+                | Self::TestsNotAllowed { .. }
                 | Self::TooMany { .. }
                 | Self::LeftOut { .. }
                 | Self::NotNow { .. }

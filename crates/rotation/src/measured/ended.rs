@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use base::names;
 use metrics::gauge;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use store::{Error, LeafFilter, LeafRow, MAX_PAGE, RotationEventRow, Store};
 use trust::Time;
 
@@ -17,6 +17,9 @@ const SETTLES: i64 = 10 * 60_000;
 
 /// Rotations and leaves that one reading takes at most; the next one goes on.
 const MOST_PAGES: usize = 200;
+
+/// Rotations that are named because the log tells nothing of them.
+const MOST_NAMED: usize = 100;
 
 /// What is known.
 #[derive(Default)]
@@ -49,6 +52,17 @@ pub struct Shares {
     /// How many `on_schedule` and `automatic` are shares of.
     pub promoted: usize,
     pub unaudited: usize,
+}
+
+/// What the log tells of rotations that ended in the last 92 days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Audited {
+    /// That ended.
+    pub rotations: usize,
+    /// Those of whose end no leaf tells, at most a hundred.
+    pub not_told: Vec<String>,
+    /// How many they are.
+    pub not_told_in_all: usize,
 }
 
 /// The members of a leaf that are looked at.
@@ -167,6 +181,25 @@ impl Ended {
         }
     }
 
+    /// What the log tells of the rotations of the window; none while a part of it was read.
+    pub fn audited(&self) -> Option<Audited> {
+        if !self.complete {
+            return None;
+        }
+        let untold = self.rotations.keys();
+        let mut untold: Vec<u128> = untold
+            .filter(|key| !self.told.contains_key(key))
+            .copied()
+            .collect();
+        untold.sort_unstable();
+        let named = untold.iter().take(MOST_NAMED).map(|key| event_of(*key));
+        Some(Audited {
+            rotations: self.rotations.len(),
+            not_told: named.collect(),
+            not_told_in_all: untold.len(),
+        })
+    }
+
     /// To the recorder; nothing is told of a part of the window.
     #[expect(
         clippy::cast_precision_loss,
@@ -201,6 +234,19 @@ fn key_of(event: &str) -> Option<u128> {
     u128::from_str_radix(&digits, 16).ok()
 }
 
+/// The reverse.
+fn event_of(key: u128) -> String {
+    let digits = format!("{key:032x}");
+    let mut text = "kr_".to_owned();
+    for (place, digit) in digits.chars().enumerate() {
+        if [8, 12, 16, 20].contains(&place) {
+            text.push('-');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// The index of the first leaf at or after an instant, by halving: the log is in the order of its times.
 async fn first_leaf_since(store: &Store, from: i64) -> Result<i64, Error> {
     let (mut low, mut high) = (0, store.log_size().await?);
@@ -213,4 +259,15 @@ async fn first_leaf_since(store: &Store, from: i64) -> Result<i64, Error> {
         }
     }
     Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_same_there_and_back() {
+        let id = "kr_0193a1b2-0001-7abc-8def-00000000002a";
+        assert_eq!(key_of(id).map(event_of).as_deref(), Some(id));
+    }
 }

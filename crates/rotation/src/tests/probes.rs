@@ -75,6 +75,6 @@ async fn a_probe_reads_the_key_set_of_a_url_and_follows_it_nowhere() {
         probes: BTreeMap::from([("outside".to_owned(), serve(String::new()).await)]),
         ..Settings::default()
     };
-    settings.validate().unwrap();
+    settings.validate("test").unwrap();
     assert!(Propagation::new(&settings).is_ok());
 }

@@ -150,7 +150,9 @@ impl From<rotation::engine::error::Error> for Problem {
             E::Refused(R::UnknownType(_)) => Self::member("key_type", text),
             E::Refused(R::UnknownAsset) => Self::member("asset", text),
             E::TooMany { .. } => Self::member("asset", text),
-            E::Refused(R::ForceWithoutRight) => Self::new(Code::Forbidden, text),
+            E::Refused(R::ForceWithoutRight) | E::TestsNotAllowed { .. } => {
+                Self::new(Code::Forbidden, text)
+            }
             E::Refused(R::AlreadyRotates { .. } | R::NotDue { .. })
             | E::LeftOut { .. }
             | E::NotNow { .. }

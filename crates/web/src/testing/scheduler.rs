@@ -8,8 +8,10 @@ use calendar::alerts::escalation::Ladder;
 use keyring::ceremony::CeremonyService;
 use keyring::keys::{Keys, Settings};
 use rotation::engine::{Clock, Propagation};
-use rotation::jobs::{Installation, Scheduler};
+use rotation::jobs::{Environment, Installation, Scheduler};
 use store::Store;
+
+use crate::testing::Fixture;
 
 /// Rotations by the clock of the test.
 pub fn scheduler(store: &Store, keys: &Arc<Keys>, env: &Env, settings: &Settings) -> Scheduler {
@@ -25,4 +27,16 @@ pub fn scheduler(store: &Store, keys: &Arc<Keys>, env: &Env, settings: &Settings
         every: Duration::from_secs(60),
         ladder: Ladder::default(),
     })
+}
+
+impl Fixture {
+    /// In an installation that says that it is not production.
+    pub fn testing_rotation(self) -> Self {
+        self.with_services(|services| {
+            services.rotation = services.rotation.clone().with_environment(Environment {
+                environment: "staging".to_owned(),
+                tests: true,
+            });
+        })
+    }
 }

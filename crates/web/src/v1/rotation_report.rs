@@ -3,15 +3,28 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use rotation::engine::Adherence;
+use rotation::jobs::Audited;
+use serde::Serialize;
 
 use crate::problem::{self, Problem};
 use crate::v1::response::{json, no_query};
 use crate::v1::state::SharedState;
 
+/// Adherence, and what the log tells of it.
+#[derive(Debug, Serialize)]
+struct ReportAnswer {
+    #[serde(flatten)]
+    adherence: Adherence,
+    /// None until this replica has read the log.
+    audited: Option<Audited>,
+}
+
 /// Report
 ///
 /// Of the last 92 days: rotations by key type, how many were on time and how many without a ceremony; what is overdue or waits
-/// now; rules of frameworks that policies are outside of; recommendations.
+/// now; rules of frameworks that policies are outside of; recommendations; and of whose end no leaf of the log tells (`audited`, null
+/// until the replica has read the log).
 #[utoipa::path(
     get,
     path = "/v1/key-rotation/report",
@@ -26,5 +39,9 @@ use crate::v1::state::SharedState;
 )]
 pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Response, Problem> {
     no_query(&uri)?;
-    json(&state.services.rotation.engine().adherence().await?)
+    let scheduler = &state.services.rotation;
+    json(&ReportAnswer {
+        adherence: scheduler.engine().adherence().await?,
+        audited: scheduler.audited().await,
+    })
 }

@@ -26,6 +26,10 @@ pub struct ScheduleRotation {
     asset: Option<String>,
     /// For the record.
     reason: Option<String>,
+    /// A test of rotation itself, of one asset: refused unless the installation says that it is not production
+    /// (`rotation.tests`).
+    #[serde(default)]
+    test: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,7 +42,7 @@ pub struct ScheduledRotations {
 /// Schedule rotations
 ///
 /// Makes a rotation of each asset of the key type that is due; with `force` also of those that are not. What rotates already is
-/// left alone. The answer has the new rotations.
+/// left alone. The answer has the new rotations. With `test` it is one to test rotation itself, and production refuses it.
 #[utoipa::path(
     post,
     path = "/v1/key-rotation/schedule",
@@ -62,6 +66,17 @@ pub async fn handle(
     let by = context.caller.known()?.name.to_string();
     let key_type = key_type(&asked.key_type)?;
     let asset = asked.asset.as_deref().map(asset).transpose()?;
+    let reason = match asked.test {
+        false => asked.reason,
+        true => {
+            state.services.rotation.permits_tests()?;
+            if asset.is_none() {
+                return Err(Problem::member("asset", "a test is of one asset"));
+            }
+            let why = asked.reason.unwrap_or_else(|| "no reason given".to_owned());
+            Some(format!("a test: {why}"))
+        }
+    };
     let ask = Ask {
         key_type: &key_type,
         asset: asset.as_ref(),
@@ -70,7 +85,7 @@ pub async fn handle(
         may_force: true,
     };
     let engine = state.services.rotation.engine();
-    let made = engine.schedule(ask, &by, asked.reason.as_deref()).await?;
+    let made = engine.schedule(ask, &by, reason.as_deref()).await?;
     json(&ScheduledRotations {
         events: made.into_iter().map(EventReport::of).collect(),
     })

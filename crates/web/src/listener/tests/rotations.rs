@@ -108,6 +108,50 @@ async fn an_administrator_schedules_executes_cancels_and_sees_what_happens() {
 }
 
 #[tokio::test]
+async fn threat_rotation_is_tested_where_nobody_said_that_it_is_not_production() {
+    let fixture = fixture().await;
+    let post = async |body: Value| {
+        let path = "/v1/key-rotation/schedule";
+        post_as(&fixture, ADMINISTRATOR, path, body).await
+    };
+    let body = json!({
+        "key_type": "signing", "force": true, "asset": "signing/records", "test": true, "reason": "r",
+    });
+    let refused = post(body).await;
+    assert_eq!(refused.code(), "forbidden");
+    assert!(
+        refused.json()["detail"]
+            .to_string()
+            .contains("rotation.tests")
+    );
+    let events = "/v1/key-rotation/events";
+    let events = fixture.get_as(OPERATOR, events).await.json();
+    assert_eq!(events["events"], json!([]));
+    let status = "/v1/key-rotation/scheduler/status";
+    let status = fixture.get_as(OPERATOR, status).await.json();
+    assert_eq!(status["tests"], false);
+}
+
+#[tokio::test]
+async fn a_test_of_rotation_is_of_one_asset_and_says_that_it_is_one() {
+    let fixture = fixture().await.testing_rotation();
+    let post = async |body: Value| {
+        let path = "/v1/key-rotation/schedule";
+        post_as(&fixture, ADMINISTRATOR, path, body).await
+    };
+    let mut body = json!({ "key_type": "signing", "force": true, "test": true, "reason": "r" });
+    let refused = post(body.clone()).await;
+    assert_eq!(
+        (refused.code().as_str(), refused.member().as_str()),
+        ("bad_member", "asset")
+    );
+    body["asset"] = json!("signing/records");
+    let made = post(body).await.json();
+    assert_eq!(made["events"][0]["reason"], "a test: r");
+    assert_eq!(fixture.leaves("rotation").await[0]["reason"], "a test: r");
+}
+
+#[tokio::test]
 async fn the_scheduler_is_paused_resumed_and_tells_its_jobs() {
     let fixture = fixture().await;
     let post = async |path: &str| post_as(&fixture, ADMINISTRATOR, path, json!({})).await;

@@ -1,0 +1,237 @@
+//! A rotation as somebody outside watches it: what it does, what it waits for and until when, with a limit of time and an end by
+//! Ctrl-C.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use base::Env;
+use base::signals::shutdown_signal;
+use tokio::time::{Instant, sleep_until};
+use trust::text::spelled_out;
+
+use super::api::{Api, Rotation};
+use verify::output::{Code, Failure, Output};
+
+/// A wait that is longer is looked at more rarely.
+const LONG: Duration = Duration::from_secs(10 * 60);
+
+/// By so much, and no more rarely than that.
+const RARELY: u32 = 15;
+const RAREST: Duration = Duration::from_secs(60);
+
+/// How long it is waited for the end of a rotation that was cancelled.
+const CANCELLED: Duration = Duration::from_secs(90);
+
+/// What became of a turn.
+pub enum Turn {
+    /// The rotation as it is now.
+    Is(Rotation),
+    /// The service was away; it is asked again.
+    Away,
+    /// The limit of time is reached.
+    TimeUp,
+    /// Somebody wants an end.
+    Interrupted,
+}
+
+/// Somebody wants an end. From its making on the process does not die of that.
+pub struct Stop(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Stop {
+    pub async fn listening() -> Self {
+        let mut wanted: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async {
+            shutdown_signal().await;
+        });
+        // It listens since it was asked for the first time.
+        let mut early = false;
+        poll_fn(|context| {
+            early = wanted.as_mut().poll(context).is_ready();
+            Poll::Ready(())
+        })
+        .await;
+        match early {
+            true => Self(Box::pin(std::future::ready(()))),
+            false => Self(wanted),
+        }
+    }
+}
+
+/// Looks at one rotation again and again.
+pub struct Watch<'a> {
+    api: Api,
+    env: Env,
+    output: &'a Output,
+    id: String,
+    poll: Duration,
+    until: Instant,
+    stop: Stop,
+    last: Rotation,
+    told: String,
+    steps_told: usize,
+    away: Option<Instant>,
+    /// The longest time that the service did not answer.
+    pub longest_away: Duration,
+}
+
+impl<'a> Watch<'a> {
+    pub fn new(
+        (api, env, output): (&Api, &Env, &'a Output),
+        (rotation, stop): (Rotation, Stop),
+        (poll, within): (Duration, Duration),
+    ) -> Self {
+        let id = rotation.id.clone();
+        let new = Self {
+            api: api.clone(),
+            env: env.clone(),
+            output,
+            id,
+            poll,
+            until: Instant::now() + within,
+            stop,
+            last: rotation,
+            told: String::new(),
+            steps_told: 0,
+            away: None,
+            longest_away: Duration::ZERO,
+        };
+        new.say(&format!("begun: {}", new.id));
+        new
+    }
+
+    /// As it was seen last.
+    pub fn last(&self) -> &Rotation {
+        &self.last
+    }
+
+    /// The next look, after a pause.
+    pub async fn turn(&mut self) -> Result<Turn, Failure> {
+        let next = Instant::now() + self.pause();
+        tokio::select! {
+            () = sleep_until(next.min(self.until)) => {}
+            () = &mut self.stop.0 => return Ok(Turn::Interrupted),
+        }
+        if Instant::now() >= self.until {
+            return Ok(Turn::TimeUp);
+        }
+        let asked = tokio::select! {
+            asked = self.api.rotation(&self.id) => asked,
+            () = &mut self.stop.0 => return Ok(Turn::Interrupted),
+        };
+        match asked {
+            Ok(rotation) => {
+                if let Some(since) = self.away.take() {
+                    self.longest_away = self.longest_away.max(since.elapsed());
+                    self.say("the service answers again");
+                }
+                self.tell(&rotation);
+                self.last = rotation.clone();
+                Ok(Turn::Is(rotation))
+            }
+            Err(failure) if failure.code == Code::Unavailable => {
+                if self.away.is_none() {
+                    self.say(&format!("the service is away: {:#}", failure.error));
+                }
+                let since = *self.away.get_or_insert_with(Instant::now);
+                self.longest_away = self.longest_away.max(since.elapsed());
+                Ok(Turn::Away)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        let waits_until = self.last.look_at.filter(|_| self.last.waits.is_none());
+        match waits_until {
+            Some(at) if at.since(self.env.now()) > LONG => {
+                self.poll.saturating_mul(RARELY).min(RAREST).max(self.poll)
+            }
+            _ => self.poll,
+        }
+    }
+
+    fn say(&self, what: &str) {
+        let what = spelled_out(what);
+        self.output.remark(format!("{}  {what}", self.env.now()));
+    }
+
+    /// What is new.
+    fn tell(&mut self, rotation: &Rotation) {
+        let ended: Vec<String> = rotation
+            .steps
+            .iter()
+            .filter_map(|attempt| {
+                let took = attempt.ended_at?.since(attempt.started_at).as_secs();
+                let outcome = attempt.outcome.as_deref()?;
+                let why = attempt.why.as_deref().map(|why| format!(": {why}"));
+                let why = why.unwrap_or_default();
+                Some(format!("{:<10} {outcome} ({took} s){why}", attempt.step))
+            })
+            .collect();
+        for line in ended.iter().skip(self.steps_told) {
+            self.say(line);
+        }
+        self.steps_told = ended.len();
+        let now = match rotation.is_over() {
+            true => format!("the rotation is over: {}", rotation.state),
+            false => rotation.waits_for(),
+        };
+        if now != self.told {
+            self.say(&now);
+            self.told = now;
+        }
+    }
+
+    /// Leaves the installation in a state that is said: what is not promoted is cancelled, what is goes on.
+    pub async fn leave(&mut self) -> String {
+        let id = &self.id;
+        if let Ok(rotation) = self.api.rotation(id).await {
+            self.last = rotation;
+        }
+        if self.last.is_over() || self.last.promoted_at.is_some() {
+            return left(&self.last);
+        }
+        let again = format!("to end it: chancery rotation cancel {id}");
+        if let Err(failure) = self.api.cancel(id).await {
+            let why = format!("{:#}", failure.error);
+            return format!("the rotation could not be cancelled ({why}) and goes on; {again}");
+        }
+        self.say("cancelled: the service ends it when it looks again");
+        let until = Instant::now() + CANCELLED;
+        while Instant::now() < until {
+            match self.api.rotation(id).await {
+                Ok(rotation) if rotation.is_over() => {
+                    self.last = rotation;
+                    return left(&self.last);
+                }
+                _ => sleep_until(Instant::now() + self.poll).await,
+            }
+        }
+        format!("the rotation {id} is marked as cancelled; it ends when the service looks again")
+    }
+}
+
+/// How a rotation leaves its installation.
+pub fn left(rotation: &Rotation) -> String {
+    let id = &rotation.id;
+    match rotation.state.as_str() {
+        "done" => "the rotation is done; the new key signs, the old one is retired".to_owned(),
+        "cancelled" if rotation.made.is_some() => {
+            "the rotation is cancelled; the old key signs, the new one is the standby of the next rotation".to_owned()
+        }
+        "cancelled" => "the rotation is cancelled; the old key signs".to_owned(),
+        "rolled-back" => "the rotation is rolled back; the old key signs".to_owned(),
+        _ if rotation.is_in_grace() => {
+            let waits = rotation.detail.as_deref().unwrap_or_default();
+            format!("the new key signs, the old one is retired and waits {waits} for the end of its grace; the rotation {id} ends by itself")
+        }
+        _ if rotation.promoted_at.is_some() => {
+            let waits = rotation.waits_for();
+            format!(
+                "the new key signs; the rotation {id} goes on by itself and retires the old one ({waits}). To undo it: chancery rotation roll-back {id}"
+            )
+        }
+        _ => format!("the rotation {id} goes on by itself ({})", rotation.waits_for()),
+    }
+}
