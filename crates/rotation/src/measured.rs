@@ -13,7 +13,7 @@ use std::time::Duration;
 use base::{Trouble, names};
 use calendar::alerts::rules::is_waited_for;
 use calendar::words::Reason;
-use calendar::{Policies, Span, Time};
+use calendar::{Policies, Time};
 use metrics::gauge;
 use store::{CountedAlerts, OpenRotations};
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use trust::error_chain;
 
 use crate::engine::Engine;
 use crate::engine::error::Error;
-use crate::times::{from_row, to_row};
+use crate::times::{LONGEST_REST, from_row, to_row};
 use assets::Assets;
 use ended::Ended;
 #[cfg(test)]
@@ -29,9 +29,6 @@ pub use ended::Shares;
 
 /// Between two readings lies so many times the time that one takes.
 const REST: u32 = 100;
-
-/// All assets are read so often at least, however long it takes: one slow moment of the database is not felt for hours.
-pub const LONGEST_REST: Span = Span::minutes(30);
 
 /// What was read, and when.
 pub struct Measured {
