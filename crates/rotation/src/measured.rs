@@ -14,7 +14,7 @@ use base::{Trouble, names};
 use calendar::alerts::Severity;
 use calendar::alerts::rules::is_waited_for;
 use calendar::words::Reason;
-use calendar::{Span, Time};
+use calendar::Time;
 use metrics::gauge;
 use store::{CountedAlerts, OpenRotations};
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ use trust::error_chain;
 
 use crate::engine::Engine;
 use crate::engine::error::Error;
-use crate::times::{from_row, to_row};
+use crate::times::{LONGEST_REST, from_row, to_row};
 use assets::Assets;
 use ended::Ended;
 #[cfg(test)]
@@ -30,9 +30,6 @@ pub use ended::Shares;
 
 /// Between two readings lies so many times the time that one takes.
 const REST: u32 = 100;
-
-/// All assets are read so often at least, however long it takes: one slow moment of the database is not felt for hours.
-pub const LONGEST_REST: Span = Span::minutes(30);
 
 /// What was read, and when.
 pub struct Measured {
