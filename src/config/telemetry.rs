@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base::settings::{Invalid, duration, is_loopback};
+use base::settings::{Invalid, duration};
 use serde::{Deserialize, Serialize};
 
 /// `[telemetry]`: what is logged, and how.
@@ -85,10 +85,12 @@ impl Telemetry {
 impl Traces {
     fn validate(&self) -> Result<(), Invalid> {
         let invalid = |what: &str| Err(Invalid::new("telemetry.traces", what));
-        let Some(host) = host(&self.endpoint) else {
-            return invalid("endpoint: expected an http or https URL without user or password");
-        };
-        if self.endpoint.starts_with("http:") && !is_loopback(host) && !self.allow_private {
+        if !has_host_alone(&self.endpoint) {
+            return invalid(
+                "endpoint: expected an http or https URL without user, password and query",
+            );
+        }
+        if self.endpoint.starts_with("http:") && !self.allow_private {
             return invalid("endpoint: expected https, or allow_private = true");
         }
         if !(self.ratio > 0.0 && self.ratio <= 1.0) {
@@ -105,17 +107,14 @@ impl Traces {
     }
 }
 
-/// As far as it is looked at before a client is made of it.
-fn host(url: &str) -> Option<&str> {
-    let rest = url
-        .strip_prefix("http://")
-        .or(url.strip_prefix("https://"))?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = match authority.strip_prefix('[') {
-        Some(address) => address.split(']').next()?,
-        None => authority.split(':').next()?,
-    };
-    (!host.is_empty() && !authority.contains('@')).then_some(host)
+/// Whether nothing of it may be a secret, as far as it is looked at before a client is made of it: it is shown where settings are.
+fn has_host_alone(url: &str) -> bool {
+    let rest = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = authority.split(':').next().unwrap_or_default();
+        !host.is_empty() && !authority.contains('@') && !rest.contains(['?', '#'])
+    })
 }
 
 #[cfg(test)]
@@ -150,15 +149,23 @@ mod tests {
         }
         assert!(checked("[traces]\nratio = 1.0").is_err(), "no endpoint");
         for (endpoint, good) in [
-            ("http://127.0.0.1:4318/v1/traces", true),
-            ("http://[::1]:4318/v1/traces", true),
+            ("https://otel.example:4318", true),
+            ("https://[2001:db8::1]:4318/v1/traces", true),
+            // As for receivers: this machine is private too.
+            ("http://127.0.0.1:4318/v1/traces", false),
+            ("http://[::1]:4318/v1/traces", false),
             ("http://otel.example/v1/traces", false),
+            ("https://otel.example/v1/traces?key=secret", false),
+            ("https://otel.example/v1/traces#secret", false),
             ("https://user:password@otel.example/", false),
             ("grpc://otel.example", false),
             ("https://", false),
         ] {
             let text = format!("[traces]\nendpoint = \"{endpoint}\"");
             assert_eq!(checked(&text).is_ok(), good, "{endpoint}");
+            let private = checked(&format!("{text}\nallow_private = true"));
+            let http = endpoint.starts_with("http:");
+            assert_eq!(private.is_ok(), good || http, "{endpoint}");
         }
     }
 }

@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use base::names::SPANS;
-use base::trace::TraceParent;
+use base::names::{SPANS, SPANS_MADE};
+use base::trace::{CALLER, REFUSED, STRANGER, TraceParent};
 use base::{Env, Trouble};
 use metrics::counter;
 use opentelemetry::trace::{
@@ -22,7 +22,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, IdGenerator, SamplingDecision, SamplingResult,
-    SdkTracer, SdkTracerProvider, ShouldSample, SpanData, SpanExporter, SpanLimits,
+    SdkTracer, SdkTracerProvider, ShouldSample, Span, SpanData, SpanExporter, SpanLimits,
+    SpanProcessor,
 };
 use prost::Message as _;
 use tokio::runtime::Handle;
@@ -41,6 +42,9 @@ const LIMITS: SpanLimits = SpanLimits {
     max_attributes_per_event: 8,
     max_attributes_per_link: 8,
 };
+
+/// Traces of strangers, and of whoever was not let in, that are exported in a second, at most: they leave room for those of signatures.
+const STRANGERS: u32 = 10;
 
 /// How long what waits may be sent for when the service stops.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -108,7 +112,7 @@ impl Exporting {
             .build();
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches);
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(processor.build())
+            .with_span_processor(Counting(processor.build()))
             .with_sampler(Share::new(settings.ratio, env.clone()))
             .with_id_generator(Ids(env.clone()))
             .with_span_limits(LIMITS)
@@ -147,13 +151,44 @@ pub fn set_parent(span: &tracing::Span, parent: TraceParent) {
     }
 }
 
-/// Which traces are exported: of those that begin here, or go on here, a share by chance. Neither the caller's flag nor its trace id has
-/// a say in it, so that nobody outside decides how much is exported.
+/// Which traces are exported: of those that begin here, or go on here, a share by chance, and of strangers' no more than [`STRANGERS`] in
+/// a second. Neither the caller's flag nor its trace id has a say in it, so that nobody outside decides how much is exported.
 #[derive(Clone)]
 struct Share {
     /// Of 2^32.
     of: u64,
     env: Env,
+    began: Instant,
+    strangers: Arc<Mutex<Budget>>,
+}
+
+/// How many there were in the second that runs.
+#[derive(Default)]
+struct Budget {
+    second: u64,
+    spent: u32,
+}
+
+impl Budget {
+    /// Whether there may be one more, so long after the beginning.
+    fn spend(&mut self, since: Duration) -> bool {
+        if self.second != since.as_secs() {
+            *self = Self {
+                second: since.as_secs(),
+                spent: 0,
+            };
+        }
+        let is_left = self.spent < STRANGERS;
+        self.spent += u32::from(is_left);
+        is_left
+    }
+}
+
+/// Whether a trace begins with somebody who may be anybody.
+fn is_of_a_stranger(attributes: &[KeyValue]) -> bool {
+    attributes.iter().any(|one| {
+        one.key.as_str() == CALLER && [STRANGER, REFUSED].contains(&one.value.as_str().as_ref())
+    })
 }
 
 impl Share {
@@ -164,7 +199,18 @@ impl Share {
             reason = "a ratio is between 0 and 1: the settings were validated"
         )]
         let of = (ratio * 4_294_967_296.0).round() as u64;
-        Self { of, env }
+        Self {
+            of,
+            env,
+            began: Instant::now(),
+            strangers: Arc::default(),
+        }
+    }
+
+    fn has_room_for_a_stranger(&self) -> bool {
+        let strangers = self.strangers.lock();
+        let mut budget = strangers.unwrap_or_else(PoisonError::into_inner);
+        budget.spend(self.began.elapsed())
     }
 
     fn is_picked(&self) -> bool {
@@ -186,14 +232,17 @@ impl ShouldSample for Share {
         _: TraceId,
         _: &str,
         _: &SpanKind,
-        _: &[KeyValue],
+        attributes: &[KeyValue],
         _: &[opentelemetry::trace::Link],
     ) -> SamplingResult {
         let parent = parent.filter(|parent| parent.has_active_span());
         let parent = parent.map(|parent| parent.span().span_context().clone());
         let picked = match parent.filter(|parent| parent.is_valid() && !parent.is_remote()) {
             Some(ours) => ours.is_sampled(),
-            None => self.is_picked(),
+            None => {
+                self.is_picked()
+                    && (!is_of_a_stranger(attributes) || self.has_room_for_a_stranger())
+            }
         };
         let decision = match picked {
             true => SamplingDecision::RecordAndSample,
@@ -225,6 +274,33 @@ impl IdGenerator for Ids {
 
     fn new_span_id(&self) -> SpanId {
         self.0.random().map_or(SpanId::INVALID, SpanId::from_bytes)
+    }
+}
+
+/// Counts what is given to the queue: what of it is neither exported nor failed waits, or was dropped.
+#[derive(Debug)]
+struct Counting(BatchSpanProcessor);
+
+impl SpanProcessor for Counting {
+    fn on_start(&self, span: &mut Span, cx: &Context) {
+        self.0.on_start(span, cx);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        counter!(SPANS_MADE).increment(1);
+        self.0.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
     }
 }
 
@@ -289,13 +365,17 @@ mod tests {
     }
 
     fn picked(share: &Share, parent: Option<&Context>) -> usize {
+        picked_of(share, parent, &[])
+    }
+
+    fn picked_of(share: &Share, parent: Option<&Context>, attributes: &[KeyValue]) -> usize {
         let asked = (0..1_000).filter(|_| {
             let result = share.should_sample(
                 parent,
                 TraceId::from_bytes([0; 16]),
                 "request",
                 &SpanKind::Server,
-                &[],
+                attributes,
                 &[],
             );
             result.decision == SamplingDecision::RecordAndSample
@@ -316,6 +396,26 @@ mod tests {
         for flags in [TraceFlags::SAMPLED, TraceFlags::default()] {
             let share = Share::new(0.05, env());
             assert_eq!(picked(&share, Some(&parent(flags, true))), 50, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn threat_strangers_crowd_out_the_spans_of_signatures() {
+        let mut budget = Budget::default();
+        for second in [0, 1, 7] {
+            let at = Duration::from_secs(second);
+            let let_in = (0..1_000).filter(|_| budget.spend(at)).count();
+            assert_eq!(let_in, 10, "in second {second}");
+        }
+        let by = |word: &'static str| [KeyValue::new(CALLER, word)];
+        for word in [STRANGER, REFUSED] {
+            let share = Share::new(1.0, env());
+            let most = 10 * (1 + usize::try_from(share.began.elapsed().as_secs()).unwrap());
+            let found = picked_of(&share, None, &by(word));
+            assert!(found >= 10 && found <= most + 10, "{word}: {found}");
+            // Whoever has credentials is as before.
+            assert_eq!(picked_of(&share, None, &by(base::trace::KNOWN)), 1_000);
+            assert_eq!(picked(&share, None), 1_000);
         }
     }
 

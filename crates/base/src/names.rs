@@ -231,7 +231,8 @@ comparison holds.
 
 A scrape waits for the database for 50 ms at most. Where it does not answer, the values are those of the last time, and
 `chancery_database_metrics_age_seconds` says how old they are. The inventory is read in the background, at most once a minute and for
-at most a hundredth of the time, but each half hour at least; `chancery_inventory_metrics_age_seconds` says how long ago that was.
+at most a hundredth of the time, but each half hour at least; `chancery_inventory_metrics_age_seconds` says how long ago all of it was.
+What cannot be read holds nothing else up; then it is tried again after as long as that took, so that half of the time is the most.
 ";
 
 #[cfg(test)]

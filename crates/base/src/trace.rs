@@ -10,6 +10,19 @@ use tracing::Span;
 /// The target of spans that are exported. They are of level `TRACE`, so that the service log does not show them unless asked to.
 pub const TARGET: &str = "chancery::trace";
 
+/// The attribute of a request's span that says who called, before anything is done in it: [`KNOWN`], [`STRANGER`] or [`REFUSED`]. How
+/// many of the latter two are exported is bounded.
+pub const CALLER: &str = "chancery.caller";
+
+/// A caller with credentials who was let in.
+pub const KNOWN: &str = "known";
+
+/// A caller without credentials who was let in.
+pub const STRANGER: &str = "stranger";
+
+/// Whoever was not let in: too many requests, or credentials that are none.
+pub const REFUSED: &str = "refused";
+
 /// Length of a `traceparent` of version 00.
 const LENGTH: usize = 55;
 

@@ -6,12 +6,14 @@
 
 mod environment;
 mod heartbeat;
+mod successes;
 mod work;
 
 pub use crate::measured::Audited;
 pub use environment::Environment;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base::{Env, Trouble, names};
@@ -38,6 +40,7 @@ use crate::inventory::InventoryService;
 use crate::measured::Measured;
 use crate::policies::{PolicyService, caches_of};
 use crate::times::{from_row, to_row};
+use successes::Successes;
 
 /// How long a replica has a run without saying that it still works.
 const LEASE: Duration = Duration::from_secs(150);
@@ -63,6 +66,9 @@ pub struct Scheduler {
     digest: Option<Weekly>,
     measured: Arc<Measured>,
     environment: Environment,
+    successes: Arc<Successes>,
+    /// When this replica looked at alerts last, seconds of Unix time; 0 where it has not.
+    looked_at: Arc<AtomicU32>,
 }
 
 /// A job with its statistics.
@@ -220,6 +226,8 @@ impl Scheduler {
             digest: None,
             measured: Arc::default(),
             environment: Environment::default(),
+            successes: Arc::default(),
+            looked_at: Arc::default(),
         }
     }
 
@@ -256,10 +264,9 @@ impl Scheduler {
     }
 
     /// Alerts are looked at whatever came of the rotations: they may be about that.
-    async fn round(&self, watch: &mut Watch) -> Result<(), Error> {
+    pub(crate) async fn round(&self, watch: &mut Watch) -> Result<(), Error> {
         let rotated = self.rotate().await;
-        let key_store = self.key_store.as_ref();
-        let watched = watch.round(&self.engine, key_store, work::is_paused).await;
+        let watched = self.watch(watch).await;
         let told = self.tell().await;
         let digested = match self.digest {
             Some(weekly) => self.engine.make_digest(weekly).await.map(drop),
@@ -267,8 +274,26 @@ impl Scheduler {
         };
         rotated?;
         told?;
-        digested?;
-        watched.map(drop)
+        watched?;
+        digested
+    }
+
+    /// A look at alerts, where it is time and this replica's turn.
+    async fn watch(&self, watch: &mut Watch) -> Result<(), Error> {
+        let at = self.engine.now().await?;
+        let key_store = self.key_store.as_ref();
+        let looked = watch
+            .round(&self.engine, key_store, work::is_paused)
+            .await?;
+        if looked.is_some() {
+            self.looked_at.store(seconds(to_row(at)), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// When this replica looked at alerts last and wrote what became of them, in seconds of Unix time; 0 where it has not.
+    pub fn looked_at(&self) -> u32 {
+        self.looked_at.load(Ordering::Relaxed)
     }
 
     async fn rotate(&self) -> Result<(), Error> {
@@ -417,10 +442,8 @@ impl Scheduler {
             let Some(known) = JOBS.iter().find(|known| known.name == job.name) else {
                 continue;
             };
-            let runs = self.engine.store().runs(&job.name, i64::MAX, 10).await?;
-            let at = last_success(&job, &runs);
-            let seconds = u32::try_from(at.millis() / 1_000).unwrap_or(u32::MAX);
-            gauge!(names::JOB_SUCCEEDED, "name" => known.name).set(seconds);
+            let at = self.successes.last(self.engine.store(), &job).await?;
+            gauge!(names::JOB_SUCCEEDED, "name" => known.name).set(seconds(at));
         }
         Ok(())
     }
@@ -484,12 +507,8 @@ fn due(job: &JobRow, now: Time) -> Option<Missed> {
     cron.due(from_row(job.last_slot), now, catch_up)
 }
 
-/// When the last of these runs ended that succeeded, the newest first; where none did, since when none has.
-fn last_success(job: &JobRow, runs: &[JobRunRow]) -> trust::Time {
-    let succeeded = runs.iter().find(|run| run.state == "done");
-    let oldest = runs.last().map(|run| run.slot);
-    let since = oldest.unwrap_or(job.last_slot).min(job.last_slot);
-    succeeded.and_then(|run| run.ended_at).unwrap_or(since)
+fn seconds(at: trust::Time) -> u32 {
+    u32::try_from(at.millis() / 1_000).unwrap_or(u32::MAX)
 }
 
 fn bounded(summary: &Value) -> String {
@@ -533,43 +552,5 @@ impl From<JobRunRow> for RunReport {
             ended_at: run.ended_at,
             summary: summary.and_then(Result::ok).unwrap_or_default(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(millis: i64) -> trust::Time {
-        trust::Time::from_millis(millis)
-    }
-
-    fn run(slot: i64, state: &str) -> JobRunRow {
-        JobRunRow {
-            job: "key_rotation_cleanup".to_owned(),
-            slot: at(slot),
-            state: state.to_owned(),
-            missed: 0,
-            lease_epoch: 1,
-            started_at: at(slot),
-            ended_at: (state != "running").then(|| at(slot + 1)),
-            summary: None,
-        }
-    }
-
-    #[test]
-    fn a_job_that_never_succeeded_is_late_since_its_first_slot_that_is_known() {
-        let job = JobRow {
-            name: "key_rotation_cleanup".to_owned(),
-            cron: "0 2 * * 0".to_owned(),
-            paused: false,
-            last_slot: at(300),
-            catch_up: Duration::ZERO,
-        };
-        assert_eq!(last_success(&job, &[]), at(300));
-        let mut runs = vec![run(300, "running"), run(200, "failed"), run(100, "failed")];
-        assert_eq!(last_success(&job, &runs), at(100));
-        runs[1] = run(200, "done");
-        assert_eq!(last_success(&job, &runs), at(201));
     }
 }

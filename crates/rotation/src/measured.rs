@@ -11,9 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base::{Trouble, names};
+use calendar::alerts::Severity;
 use calendar::alerts::rules::is_waited_for;
 use calendar::words::Reason;
-use calendar::{Policies, Span, Time};
+use calendar::Time;
 use metrics::gauge;
 use store::{CountedAlerts, OpenRotations};
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ use trust::error_chain;
 
 use crate::engine::Engine;
 use crate::engine::error::Error;
-use crate::times::{from_row, to_row};
+use crate::times::{LONGEST_REST, from_row, to_row};
 use assets::Assets;
 pub use ended::Audited;
 use ended::Ended;
@@ -30,9 +31,6 @@ pub use ended::Shares;
 
 /// Between two readings lies so many times the time that one takes.
 const REST: u32 = 100;
-
-/// All assets are read so often at least, however long it takes: one slow moment of the database is not felt for hours.
-pub const LONGEST_REST: Span = Span::minutes(30);
 
 /// What was read, and when.
 pub struct Measured {
@@ -51,17 +49,18 @@ impl Default for Measured {
     }
 }
 
-/// How long it rests after a reading that took so long. One that failed says nothing of how long one takes.
+/// How long it rests after a reading that took so long. One that failed may have failed at its end: it is tried again sooner, and
+/// takes at most half of the time.
 fn rest(every: Duration, took: Duration, succeeded: bool) -> Duration {
     let longest = Duration::from_secs(LONGEST_REST.as_seconds());
     match succeeded {
         true => every.max(took.saturating_mul(REST).min(longest)),
-        false => every,
+        false => every.max(took.min(longest)),
     }
 }
 
 impl Measured {
-    /// How long ago everything was read last.
+    /// How long ago everything was read last, without an error.
     pub fn ago(&self) -> Option<Duration> {
         let read_at = *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
         read_at.map(|at| at.elapsed())
@@ -98,22 +97,26 @@ impl Measured {
         }
     }
 
-    /// Reads everything once. After an error the metrics stay as they were.
+    /// Reads everything once. What cannot be read stays as it was and holds nothing else up; the first error of all is returned.
     pub async fn read(&self, engine: &Engine) -> Result<(), Error> {
         let began = Instant::now();
         let now = engine.now().await?;
-        let policies = engine.parts().inventory.policies(now).await?;
-        let assets = read_assets(engine, &policies, now).await?;
-        let open = engine.store().open_rotations_summary().await?;
-        let alerts = engine.store().open_alerts_counted(to_row(now)).await?;
-        let mut ended = self.ended.lock().await;
-        ended.read(engine.store(), to_row(now)).await?;
-        assets.tell();
-        tell_open(&open, now);
-        tell_alerts(&alerts);
-        ended.tell();
+        let read = [
+            read_assets(engine, now).await,
+            read_open(engine, now).await,
+            read_alerts(engine, now).await,
+            self.read_ended(engine, now).await,
+        ];
+        read.into_iter().collect::<Result<(), Error>>()?;
         gauge!(names::INVENTORY_METRICS_SECONDS).set(began.elapsed());
         *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn read_ended(&self, engine: &Engine, now: Time) -> Result<(), Error> {
+        let mut ended = self.ended.lock().await;
+        ended.read(engine.store(), to_row(now)).await?;
+        ended.tell();
         Ok(())
     }
 }
@@ -129,13 +132,25 @@ impl Measured {
     }
 }
 
-async fn read_assets(engine: &Engine, policies: &Policies, now: Time) -> Result<Assets, Error> {
+async fn read_assets(engine: &Engine, now: Time) -> Result<(), Error> {
+    let policies = engine.parts().inventory.policies(now).await?;
     let mut assets = Assets::new(engine.key_types());
     for asset in engine.parts().inventory.assets().await? {
         let label = engine.key_types().of(asset.key_type.as_str());
         assets.add(label, &asset, policies.get(&asset.key_type), now);
     }
-    Ok(assets)
+    assets.tell();
+    Ok(())
+}
+
+async fn read_open(engine: &Engine, now: Time) -> Result<(), Error> {
+    tell_open(&engine.store().open_rotations_summary().await?, now);
+    Ok(())
+}
+
+async fn read_alerts(engine: &Engine, now: Time) -> Result<(), Error> {
+    tell_alerts(&engine.store().open_alerts_counted(to_row(now)).await?);
+    Ok(())
 }
 
 #[expect(
@@ -194,19 +209,24 @@ fn longest(open: &[OpenRotations]) -> Option<trust::Time> {
 fn tell_alerts(alerts: &[CountedAlerts]) {
     for state in names::ALERT_STATES {
         for severity in names::ALERT_SEVERITIES {
-            let some = alerts.iter().filter(|some| {
-                some.state == state && some.name.severity(some.level).as_str() == severity
-            });
+            let some = alerts
+                .iter()
+                .filter(|some| some.state == state && severity_of(some).as_str() == severity);
             let count: u64 = some.map(|some| some.count).sum();
             gauge!(names::ALERTS, "state" => state, "severity" => severity).set(count as f64);
         }
     }
 }
 
+/// A rule that this program does not know is looked after by somebody.
+fn severity_of(some: &CountedAlerts) -> Severity {
+    some.name
+        .map_or(Severity::Critical, |name| name.severity(some.level))
+}
+
 #[cfg(test)]
 mod tests {
     use calendar::KeyTypes;
-    use calendar::alerts::Severity;
     use calendar::cron::JOBS;
     use calendar::words::{EventState, Reason, Step};
 
@@ -232,13 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reading_rests_for_half_an_hour_at_most_and_one_that_failed_not_at_all() {
+    fn a_slow_reading_rests_for_half_an_hour_at_most_and_one_that_failed_for_as_long_as_it_took() {
         let seconds = Duration::from_secs;
         let every = seconds(60);
         assert_eq!(rest(every, seconds(0), true), every);
         assert_eq!(rest(every, seconds(3), true), seconds(300));
         assert_eq!(rest(every, seconds(500), true), seconds(1_800));
-        assert_eq!(rest(every, seconds(500), false), every);
+        assert_eq!(rest(every, seconds(3), false), every);
+        assert_eq!(rest(every, seconds(500), false), seconds(500));
+        assert_eq!(rest(every, seconds(5_000), false), seconds(1_800));
         assert_eq!(rest(seconds(3_600), seconds(500), true), seconds(3_600));
     }
 

@@ -10,3 +10,7 @@ pub fn from_row(time: trust::Time) -> calendar::Time {
 pub fn to_row(time: calendar::Time) -> trust::Time {
     trust::Time::from_millis(time.millis())
 }
+
+/// What reads all assets rests for a hundred times as long as that takes, and for so long at most: one slow moment of the database is not
+/// felt for hours.
+pub const LONGEST_REST: calendar::Span = calendar::Span::minutes(30);

@@ -4,7 +4,7 @@ use calendar::alerts::AlertName;
 use trust::Time;
 
 use crate::database::{Store, on};
-use crate::decode::{Decode as _, unreadable};
+use crate::decode::Decode as _;
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::Error;
 use crate::statements::statements;
@@ -19,7 +19,8 @@ statements! {
 /// Open alerts of one rule, level and state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountedAlerts {
-    pub name: AlertName,
+    /// None of rules that this program does not know.
+    pub name: Option<AlertName>,
     pub level: u8,
     /// `pending`, `firing`, `acknowledged` or `silenced`; one that is silenced is that, whether or not it is acknowledged.
     pub state: String,
@@ -33,9 +34,8 @@ async fn counted<E: Engine>(engine: &E, now: Time) -> Result<Vec<CountedAlerts>,
         .await?;
     rows.iter()
         .map(|row| {
-            let name = row.text(0)?;
             Ok(CountedAlerts {
-                name: AlertName::of(&name).ok_or_else(|| unreadable("alert.name", &name))?,
+                name: AlertName::of(&row.text(0)?),
                 level: row.number(1, "alert.level")?,
                 state: row.text(2)?,
                 count: row.number(3, "alerts that are open")?,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keyring::keys::Keys;
+use notify::{EventKind, Receiver, Settings};
 use store::{DeliveryState, MOST_COUNTED, Store};
 use trust::error_chain;
 
@@ -41,6 +42,7 @@ pub async fn notifications(
             bad(WHAT, problem.to_string(), advice)
         })
         .collect();
+    checks.extend(nobody_is_told_of_alerts(&config.notify));
     match waiting(store, world).await {
         Ok(check) => checks.push(check),
         Err(error) => checks.push(bad(
@@ -50,6 +52,16 @@ pub async fn notifications(
         )),
     }
     checks
+}
+
+/// A condition is told by the service, or by Prometheus; where the example's route is left as it is, by the service alone.
+fn nobody_is_told_of_alerts(settings: &Settings) -> Option<Check> {
+    let mut receivers = settings.receivers.values();
+    let is_told = receivers.any(|receiver| {
+        matches!(receiver, Receiver::Alertmanager(_)) || receiver.wants(EventKind::AlertFiring)
+    });
+    let advice = "add `alert.firing` to `events` of a receiver, or remove the route for `told_by` from alertmanager.yml";
+    (!is_told).then(|| note(WHAT, "no receiver is told of alerts", advice))
 }
 
 async fn waiting(store: &Store, world: &World) -> Result<Check, store::Error> {
@@ -77,4 +89,23 @@ async fn waiting(store: &Store, world: &World) -> Result<Check, store::Error> {
     }
     let advice = "see `chancery notify list --state dead` and `chancery notify list`; mend the receiver, then `chancery notify retry MESSAGE`";
     Ok(note(WHAT, found.join("; "), advice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_of_which_none_is_told_of_alerts_are_noted() {
+        let is_noted = |events: &str| {
+            let webhook = "[receivers.ops]\nkind = \"webhook\"\nurl = \"https://hooks.example/\"\nsecrets = [{ file = \"secret\" }]\n";
+            let settings: Settings = toml::from_str(&format!("{webhook}{events}")).unwrap();
+            nobody_is_told_of_alerts(&settings).is_some()
+        };
+        assert!(!is_noted(""));
+        assert!(!is_noted("events = [\"test\", \"alert.firing\"]"));
+        assert!(is_noted("events = [\"ceremony.proposed\"]"));
+        let alertmanager = "events = [\"ceremony.proposed\"]\n[receivers.am]\nkind = \"alertmanager\"\nurl = \"https://am.example\"\n";
+        assert!(!is_noted(alertmanager));
+    }
 }

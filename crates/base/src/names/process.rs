@@ -14,7 +14,9 @@ super::table! {
     Counter TASK_RESTARTS = "chancery_background_task_restarts_total" { task: TASK }
         "Restarts of background tasks after a panic.";
     Counter SPANS = "chancery_spans_total" { outcome: Of(&["exported", "failed"]) }
-        "Spans sent to the collector of traces, or not taken by it; there is no count of those that were dropped because too many waited.";
+        "Spans sent to the collector of traces, or not taken by it.";
+    Counter SPANS_MADE = "chancery_spans_made_total" {}
+        "Spans that were to be sent to the collector of traces; those that were neither exported nor failed wait, or were dropped because too many waited.";
     Gauge DATABASE_UP = "chancery_database_up" {} "1 if the database answered when it was asked last, else 0.";
     Gauge DATABASE_WRITABLE = "chancery_database_writable" {} "1 if the last write to the database succeeded, else 0.";
     Gauge DATABASE_CONNECTIONS = "chancery_database_connections" { pool: POOL, state: Of(&["used", "idle"]) }

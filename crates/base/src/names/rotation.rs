@@ -131,11 +131,13 @@ super::table! {
     Counter JOB_RUNS = "chancery_job_runs_total" { name: JOB, outcome: Of(&["done", "failed"]) }
         "Runs of jobs that this replica ended.";
     Gauge JOB_SUCCEEDED = "chancery_job_last_success_timestamp_seconds" { name: JOB }
-        "When a run of the job last succeeded, on whichever replica, Unix time; of a job that has not yet, the first slot that is known of it.";
+        "When a run of the job last succeeded, on whichever replica, Unix time; of a job of which no success is known, the first slot that is known of it.";
     Gauge ALERTS = "chancery_alerts" { state: Of(&ALERT_STATES), severity: Of(&ALERT_SEVERITIES) }
         "Alerts that are not over; those that are silenced are not counted as acknowledged.";
+    Gauge ALERTS_LOOKED = "chancery_alerts_looked_timestamp_seconds" {}
+        "When this replica last looked at alerts and wrote what became of them, Unix time; 0 where it has not. One replica looks at a time.";
     Gauge INVENTORY_METRICS_AGE = "chancery_inventory_metrics_age_seconds" {}
-        "How old the metrics of the inventory, of rotations and of alerts are; before they were read first, how long that has been tried.";
+        "How long ago the metrics of the inventory, of rotations and of alerts were all read; before they were first, how long that has been tried.";
     Gauge INVENTORY_METRICS_SECONDS = "chancery_inventory_metrics_read_seconds" {}
         "How long it took to read the inventory for its metrics.";
 }

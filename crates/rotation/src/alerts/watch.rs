@@ -16,8 +16,7 @@ use super::facts::KeyStoreView;
 use super::{alert_id, with};
 use crate::engine::Engine;
 use crate::engine::error::Error;
-use crate::measured::LONGEST_REST;
-use crate::times::to_row;
+use crate::times::{LONGEST_REST, to_row};
 
 /// How often it is looked.
 const EVERY: Span = Span::minutes(1);

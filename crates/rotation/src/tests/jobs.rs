@@ -7,8 +7,10 @@ use store::NewRun;
 use store::testing::place::Place;
 
 use super::world::{KEY_TYPE, World, asset, at};
+use crate::alerts::watch::Watch;
 use crate::engine::error::Error;
 use crate::jobs::{Finished, Scheduler};
+use crate::measured::Measured;
 
 const CHECK: &str = "automated_key_rotation_check";
 
@@ -303,4 +305,27 @@ async fn of_what_is_due_an_emergency_is_gone_on_with_first_then_the_important() 
         ["test/a2", "test/important", &third, &fourth].map(str::to_owned)
     );
     assert_eq!(engine.look(10).await.unwrap().looked, 0);
+}
+
+/// Whoever can write to the database can make a row that nobody can read: rotations and metrics go on, and it is seen that nobody
+/// looks at alerts any more.
+#[tokio::test]
+async fn threat_an_alert_that_cannot_be_read_ends_the_looks_and_nobody_sees_it() {
+    let world = World::new(Place::sqlite().await, 1);
+    let scheduler = scheduler(&world);
+    let mut watch = Watch::default();
+    assert_eq!(scheduler.looked_at(), 0);
+    world.until(at("2026-12-01T01:10:00.000Z"));
+    scheduler.round(&mut watch).await.unwrap();
+    let looked_at = scheduler.looked_at();
+    let now = at("2026-12-01T01:10:00.000Z").millis() / 1_000;
+    assert!(i64::from(looked_at) >= now && i64::from(looked_at) < now + 60);
+    let row =
+        "INSERT INTO alert (id, name, subject, level, detail, phase, since, changed_at, version)
+        VALUES ('al_00000000000000000000000000000000', 'made-up', 'x', 1, '', 'firing', 0, 0, 1)";
+    world.place.raw(row).await.unwrap();
+    world.wait(Span::minutes(10));
+    assert!(scheduler.round(&mut watch).await.is_err());
+    assert_eq!(scheduler.looked_at(), looked_at);
+    Measured::default().read(scheduler.engine()).await.unwrap();
 }

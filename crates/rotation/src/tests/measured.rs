@@ -50,3 +50,21 @@ pub async fn what_ended_lately_is_measured_and_found_in_the_log(place: Place) {
     measured.read(&engine).await.unwrap();
     assert_eq!(measured.shares().await, Shares::default());
 }
+
+#[tokio::test]
+async fn fault_what_cannot_be_read_holds_up_nothing_else_that_is_measured() {
+    let world = World::new(Place::sqlite().await, 1);
+    let engine = world.engine("one");
+    let event = world.event(&engine, "test/a0").await;
+    world.to_the_end(&engine, &event.id).await;
+    let hide = "ALTER TABLE alert RENAME TO hidden";
+    world.place.raw(hide).await.unwrap();
+    let measured = Measured::default();
+    assert!(measured.read(&engine).await.is_err());
+    assert_eq!(measured.shares().await.promoted, 1);
+    assert_eq!(measured.ago(), None, "not all of it was read");
+    let show = "ALTER TABLE hidden RENAME TO alert";
+    world.place.raw(show).await.unwrap();
+    measured.read(&engine).await.unwrap();
+    assert!(measured.ago().is_some());
+}

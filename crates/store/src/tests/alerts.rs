@@ -187,7 +187,7 @@ pub async fn open_alerts_are_counted_by_where_they_stand(place: Place) {
         .iter()
         .map(|some| (some.name, some.level, some.state.as_str(), some.count))
         .collect();
-    let name = AlertName::RotationOverdue;
+    let name = Some(AlertName::RotationOverdue);
     assert_eq!(
         counted,
         [

@@ -36,6 +36,7 @@ pub async fn read(state: &SharedState) {
     read_database(state).await;
     let age = state.services.rotation.measured_age();
     gauge!(names::INVENTORY_METRICS_AGE).set(age);
+    gauge!(names::ALERTS_LOOKED).set(state.services.rotation.looked_at());
 }
 
 #[expect(

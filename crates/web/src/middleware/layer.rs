@@ -78,10 +78,11 @@ impl RequestLayer {
 /// The layer.
 pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = layer.request_ids.of(request.headers());
+    let (id, is_ours) = layer.request_ids.of(request.headers());
     let id_text = id.to_str().unwrap_or_default().to_owned();
     let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("none", MatchedPath::as_str);
+    let matched_route = matched.as_ref().map(MatchedPath::as_str);
+    let route = matched_route.unwrap_or("none");
     let method = request.method().clone();
     let version = request.version();
     let peer = request
@@ -91,14 +92,15 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
         .unwrap_or_default();
     let ring = ring_of(route, request.uri().path());
 
-    let traced = span::of(&method, route, &id_text);
+    let traced = span::of(&method, matched_route, is_ours.then_some(&*id_text));
     let known = layer.routes.get(route);
     let (mut request, rest) = rest::of(request);
 
     let mut caller = Caller::Anonymous;
     let admitted = admit(&layer, &mut request, &peer, started, &mut caller).await;
     let headers = (request.headers(), started);
-    span::admitted(&traced, &layer.services, &caller, headers);
+    let let_in = admitted.is_ok().then_some(&caller);
+    span::admitted(&traced, &layer.services, let_in, headers);
     let mut response = match &admitted {
         Err(problem) => problem.clone().into_response(),
         Ok(_) if method == Method::OPTIONS && known.is_some() => {

@@ -23,8 +23,9 @@ impl RequestIds {
         }
     }
 
-    /// The caller's, if it is fit to stand in a log line; otherwise a new one.
-    pub fn of(&self, headers: &HeaderMap) -> HeaderValue {
+    /// The caller's, if it is fit to stand in a log line; otherwise a new one. And whether it is ours: what a caller says of itself
+    /// may be more than an id.
+    pub fn of(&self, headers: &HeaderMap) -> (HeaderValue, bool) {
         if let Some(given) = headers.get(&REQUEST_ID)
             && given.len() <= REQUEST_ID_MAX
             && !given.is_empty()
@@ -33,10 +34,10 @@ impl RequestIds {
                 .iter()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
         {
-            return given.clone();
+            return (given.clone(), false);
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::from_str(&format!("{}-{number:x}", self.instance))
-            .unwrap_or(HeaderValue::from_static("unnamed"))
+        let new = HeaderValue::from_str(&format!("{}-{number:x}", self.instance));
+        (new.unwrap_or(HeaderValue::from_static("unnamed")), true)
     }
 }

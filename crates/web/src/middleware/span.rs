@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, Method, StatusCode};
-use base::trace::{TARGET, TraceParent};
+use base::trace::{self, TARGET, TraceParent};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -13,40 +13,45 @@ use crate::services::Services;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// Begins with the request; nothing is done in it before [`admitted`] has told whose trace it belongs to.
-pub fn of(method: &Method, route: &str, id: &str) -> Span {
+/// Begins with the request; nothing is done in it before [`admitted`] has told whose trace it belongs to. An id that the caller gave is
+/// not in it.
+pub fn of(method: &Method, route: Option<&str>, our_id: Option<&str>) -> Span {
     let method = known(method);
+    let (space, path) = route.map_or(("", ""), |route| (" ", route));
     tracing::trace_span!(
         target: TARGET,
         "request",
-        otel.name = format_args!("{method} {route}"),
+        otel.name = format_args!("{method}{space}{path}"),
         otel.kind = "server",
         otel.status_code = Empty,
         http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
-        chancery.request.id = id,
+        chancery.request.id = our_id,
         chancery.admission_ms = Empty,
         chancery.caller = Empty,
     )
 }
 
-/// Once it is known who calls. The trace of a known caller goes on here; strangers begin a new one, whatever they say.
+/// Once it is known who calls: none of a request that was not let in. The trace of a known caller goes on here; strangers begin a new
+/// one, whatever they say.
 pub fn admitted(
     span: &Span,
     services: &Services,
-    caller: &Caller,
+    caller: Option<&Caller>,
     (headers, began): (&HeaderMap, Instant),
 ) {
     if span.is_disabled() {
         return;
     }
     span.record("chancery.admission_ms", millis(began.elapsed()));
-    let is_known = caller.name().is_some();
-    span.record(
-        "chancery.caller",
-        if is_known { "known" } else { "stranger" },
-    );
+    let is_known = caller.is_some_and(|caller| caller.name().is_some());
+    let word = match caller {
+        None => trace::REFUSED,
+        Some(_) if is_known => trace::KNOWN,
+        Some(_) => trace::STRANGER,
+    };
+    span.record(trace::CALLER, word);
     let mut told = headers.get_all(TRACEPARENT).iter();
     // Two of them are none.
     if let (true, Some(one), None) = (is_known, told.next(), told.next())
