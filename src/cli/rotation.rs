@@ -85,7 +85,7 @@ pub enum Command {
     /// Show how well the policies are kept.
     Report,
     #[command(flatten)]
-    Outside(Outside),
+    Outside(Box<Outside>),
 }
 
 #[derive(Debug, Args)]

@@ -63,7 +63,7 @@ fn answered(watch: &Watch<'_>) -> Check {
 async fn turn(watch: &mut Watch<'_>, wanted: &str) -> Result<Option<Rotation>, Cut> {
     match watch.turn().await {
         Ok(Turn::Is(rotation)) => match stuck(&rotation, wanted) {
-            None => Ok(Some(rotation)),
+            None => Ok(Some(*rotation)),
             Some(cut) => Err(cut),
         },
         Ok(Turn::Away) => Ok(None),

@@ -184,8 +184,8 @@ fn evidence(
     }
 }
 
-/// Whether the log tells of the rotation: its beginning, its promotion and its end, and no signature by the old key behind the
-/// promotion.
+/// Whether the log tells of the rotation: its beginning, its promotion and its end, and no signature by the old key behind that
+/// key's.
 pub fn leaves(leaves: &[Leaf], rotation: &Rotation, old: &str) -> Vec<Check> {
     let own: Vec<&Leaf> = leaves
         .iter()
@@ -212,20 +212,27 @@ pub fn leaves(leaves: &[Leaf], rotation: &Rotation, old: &str) -> Vec<Check> {
         false => format!("the log does not tell of: {}", missing.join(", ")),
     };
     let mut checks = vec![Check::of("leaves", missing.is_empty(), found)];
-    // A roll-back lets it sign again.
-    let promoted = of("promote").filter(|_| rotation.state != "rolled-back");
-    if let Some(promoted) = promoted {
-        let behind = leaves
-            .iter()
-            .filter(|leaf| leaf.kind == SIGN && leaf.index > promoted.index);
-        let by_old = |leaf: &&Leaf| leaf.kid.as_deref() == Some(old);
-        let (all, late) = (behind.clone().count(), behind.filter(by_old).count());
-        let found = format!(
-            "{late} of {all} signatures behind leaf {} are by the old key",
-            promoted.index
-        );
-        let passed = late == 0 && all > 0;
-        checks.push(Check::of("one-key-at-a-time", passed, found));
+    // A replica follows a promotion by seconds and signs with the secondary key so long; a retired key signs nothing.
+    let retired = leaves.iter().find(|leaf| {
+        leaf.kind != SIGN
+            && leaf.kid.as_deref() == Some(old)
+            && leaf.action.as_deref() == Some("retire")
+    });
+    if rotation.retired_at.is_some() {
+        let behind = |leaf: &&Leaf| {
+            let at = retired.map_or(i64::MAX, |retired| retired.index);
+            leaf.kind == SIGN && leaf.index > at && leaf.kid.as_deref() == Some(old)
+        };
+        let late = leaves.iter().filter(behind).count();
+        let found = match retired {
+            Some(leaf) => format!(
+                "{late} signatures by the old key behind its end, leaf {}",
+                leaf.index
+            ),
+            None => "the log does not tell of the old key's end".to_owned(),
+        };
+        let passed = late == 0 && retired.is_some();
+        checks.push(Check::of("old-key-ended", passed, found));
     }
     checks
 }
@@ -324,18 +331,25 @@ mod tests {
 
     #[test]
     fn a_log_that_tells_nothing_of_the_end_fails() {
-        let leaf = |index: i64, kind: &str, action: &str| Leaf {
-            index,
-            kind: kind.to_owned(),
-            kid: (kind == SIGN).then(|| action.to_owned()),
-            action: (kind == "rotation").then(|| action.to_owned()),
-            reference: (kind == "rotation").then(|| "kr_1".to_owned()),
+        let leaf = |index: i64, kind: &str, action: &str| {
+            let kid = match kind {
+                SIGN => Some(action),
+                "key" => Some("old"),
+                _ => None,
+            };
+            Leaf {
+                index,
+                kind: kind.to_owned(),
+                kid: kid.map(str::to_owned),
+                action: (kind != SIGN).then(|| action.to_owned()),
+                reference: (kind == "rotation").then(|| "kr_1".to_owned()),
+            }
         };
         let mut all = vec![
             leaf(1, "rotation", "begin"),
             leaf(2, SIGN, "old"),
             leaf(3, "rotation", "promote"),
-            leaf(4, SIGN, "new"),
+            leaf(4, "key", "retire"),
             leaf(5, "rotation", "done"),
         ];
         let good = leaves(&all, &rotation(), "old");

@@ -27,7 +27,7 @@ const CANCELLED: Duration = Duration::from_secs(90);
 /// What became of a turn.
 pub enum Turn {
     /// The rotation as it is now.
-    Is(Rotation),
+    Is(Box<Rotation>),
     /// The service was away; it is asked again.
     Away,
     /// The limit of time is reached.
@@ -127,7 +127,7 @@ impl<'a> Watch<'a> {
                 }
                 self.tell(&rotation);
                 self.last = rotation.clone();
-                Ok(Turn::Is(rotation))
+                Ok(Turn::Is(Box::new(rotation)))
             }
             Err(failure) if failure.code == Code::Unavailable => {
                 if self.away.is_none() {
