@@ -140,6 +140,7 @@ impl Announcer {
         while self.announce_alerts(now).await? {}
         while self.announce_levels(now).await? {}
         self.announce_digest(now).await?;
+        self.announce_notices(now).await?;
         if due(self.orders_looked, ORDERS) {
             self.orders = self.orders_near(now).await?;
             self.orders_looked = Some(now);
@@ -219,9 +220,6 @@ impl Announcer {
         // Nobody is to be woken by what is past: after an outage, or before there was a receiver.
         if now.since(act.time) >= self.context.settings.dead_after {
             return Ok(None);
-        }
-        if kind == EventKind::Notice {
-            return self.notice(id, now).await;
         }
         if !kind.is_of_a_ceremony() {
             let Ok(id) = id.parse() else {

@@ -103,16 +103,28 @@ impl Announcer {
         store.told_digest(row.slot).await
     }
 
-    /// To an audience outside, as it was decided.
-    pub(super) async fn notice(&self, id: &str, now: Time) -> Result<Option<NewMessage>, Error> {
-        let row = self.context.store.notice(id).await?;
-        let found = row.and_then(|row| {
-            let audience = Audience::of(&row.audience)?;
-            Some((audience, notice::facts(&row)?))
-        });
-        Ok(found.and_then(|(audience, facts)| {
-            let to = self.context.settings.of_audience(audience);
-            self.message_to(EventKind::Notice, format!("notice/{id}"), &facts, to, now)
-        }))
+    /// To audiences outside, as it was decided lately, once.
+    pub(super) async fn announce_notices(&self, now: Time) -> Result<(), Error> {
+        let store = &self.context.store;
+        let mut messages = Vec::new();
+        for row in store.notices_before((i64::MAX, ""), NEWS).await? {
+            if now.since(row.decided_at) >= self.context.settings.dead_after {
+                break;
+            }
+            let dedup = format!("notice/{}", row.id);
+            if !row.notify || store.is_told(&dedup).await? {
+                continue;
+            }
+            let found = Audience::of(&row.audience).zip(notice::facts(&row));
+            messages.extend(found.and_then(|(audience, facts)| {
+                let to = self.context.settings.of_audience(audience);
+                self.message_to(EventKind::Notice, dedup, &facts, to, now)
+            }));
+        }
+        if !messages.is_empty() {
+            let at = store.told().await?;
+            self.write((at, at), &messages).await?;
+        }
+        Ok(())
     }
 }
