@@ -18,10 +18,15 @@ WHEN (NEW.state <> OLD.state AND NOT CASE OLD.state
 EXECUTE FUNCTION chancery_refuse('illegal transition of ceremony');
 
 -- Versions still follow each other and none is replaced. But where rows were taken away, what a quorum decides next comes
--- behind a gap, which is bounded so that nobody uses the numbers up.
+-- behind a gap. Each version has a leaf of its own, so there are never more versions than leaves: nobody uses the numbers up
+-- before the log has as many. And it is a leaf that is there or is written next: a row that took the place of a later one
+-- would keep from deciding whoever comes to that place. (The head alone could be raised and lowered again.)
 CREATE OR REPLACE FUNCTION chancery_rotation_policy_follows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.version - (SELECT COALESCE(MAX(version), 1) FROM rotation_policy WHERE key_type = NEW.key_type) NOT BETWEEN 1 AND 100 THEN
+    IF NEW.version <= (SELECT COALESCE(MAX(version), 1) FROM rotation_policy WHERE key_type = NEW.key_type)
+        OR NEW.version - 2 > NEW.idx
+        OR NEW.idx >= (SELECT size FROM log_head)
+        OR NEW.idx > (SELECT COALESCE(MAX(idx) + 1, 0) FROM log_leaf) THEN
         RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
             MESSAGE = 'rotation_policy is append-only';
     END IF;

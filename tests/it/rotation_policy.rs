@@ -182,7 +182,7 @@ fn custodians_change_the_policy_of_a_critical_key_type_and_nobody_else_does() {
     // And a version of the policy that nobody decided.
     database.run(
         "INSERT INTO rotation_policy SELECT key_type, 3, replace(replace(document, '60d', '720d'), \
-         '\"version\":2', '\"version\":3'), reason, changed_by, changed_at, 100000 FROM rotation_policy",
+         '\"version\":2', '\"version\":3'), reason, changed_by, changed_at, 1 FROM rotation_policy",
     );
     assert_eq!(planned(&installation).1, due);
     assert_eq!(served(&service, &operator)["interval"], "60d");
@@ -195,4 +195,20 @@ fn custodians_change_the_policy_of_a_critical_key_type_and_nobody_else_does() {
     for code in ["policy_unlogged", "policy_undecided"] {
         assert!(found.contains(&code), "{checked}");
     }
+    // The quorum decides all the same, behind it, and the row stays what it is.
+    let file = next(&installation, "45d", "four.json");
+    let mut document: Value =
+        serde_json::from_slice(&fs::read(&file).expect("read")).expect("JSON");
+    document["version"] = json!(4);
+    fs::write(&file, document.to_string()).expect("written");
+    let fourth = member(&propose(&installation, &file).json(), "ceremony");
+    installation.vote_all("approve", &fourth);
+    installation.chancery(["ceremony", "execute", &fourth]);
+    installation.vote_all("accept", &fourth);
+    assert_eq!(in_force(&installation).1, "45d");
+    let versions = ["policy", "show", "signing", "--versions"];
+    let versions = installation.chancery(versions).json();
+    let versions = versions.as_array().expect("a list").iter();
+    let undecided: Vec<bool> = versions.map(|row| row["undecided"] == true).collect();
+    assert_eq!(undecided, [false, true, false, false]);
 }

@@ -479,9 +479,20 @@ pub async fn fault_of_decision(
     held: &HeldUnder,
 ) -> Result<Option<Undecided>, SuspensionsError> {
     let suspensions = suspended_by_log(store, pin, documents, &[]).await?;
-    let ceremony = held.ceremony().to_string();
-    let leaves = store.leaves_of_ceremony(&ceremony, 0, MAX_PAGE).await?;
+    let executed = executed(store, held).await?;
     let next = store.log_size().await?;
-    let checked = held.check(execution(&leaves, held), next, &suspensions);
-    Ok(checked.err())
+    Ok(held.check(executed, next, &suspensions).err())
+}
+
+/// The leaf that tells of its execution, however many leaves name the ceremony.
+async fn executed(store: &Store, held: &HeldUnder) -> Result<Option<i64>, store::Error> {
+    let ceremony = held.ceremony().to_string();
+    let mut from = 0;
+    loop {
+        let page = store.leaves_of_ceremony(&ceremony, from, MAX_PAGE).await?;
+        match (execution(&page, held), page.last()) {
+            (None, Some(last)) if page.len() as i64 == MAX_PAGE => from = last.index + 1,
+            (found, _) => return Ok(found),
+        }
+    }
 }

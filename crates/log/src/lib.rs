@@ -51,7 +51,9 @@ pub use proofs::{Error as ProofError, Existed, Proofs, Receipt};
 pub use prune::{Error as PruneError, Plan as PrunePlan, Pruner};
 pub use published::Published;
 pub use recover::{Error as RecoverError, Plan as RecoveryPlan, Recovered, Recovery};
-pub use rotation_policies::{PolicyError, PolicyInForce, key_types, policy_in_force};
+pub use rotation_policies::{
+    PolicyError, PolicyInForce, decided_version, key_types, policy_in_force,
+};
 pub use rows::{
     BoundKey, Certified, ChainRowError, bind_key, document_rows, unverified_chains,
     verify_transcript,

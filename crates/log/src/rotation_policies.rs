@@ -3,15 +3,17 @@
 //! itself. What a row or a leaf says otherwise is a fault and is not followed, so that nothing rotates by rules that no quorum
 //! decided.
 
-use std::fmt::Display;
+use std::collections::BTreeMap;
 
 use calendar::{KeyTypes, PolicyDocument, Word};
 use trust::chain::walk;
 use trust::emergency::HeldUnder;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
+use trust::order_log::Suspended;
 use trust::request::RotationPolicy;
 use trust::{
-    KeyTypeName, Operation, Pin, Request, Sha256Digest, Time, VerifiedTranscript, error_chain,
+    KeyTypeName, Operation, Pin, Request, Sha256Digest, Time, Transcript, Trusted,
+    VerifiedTranscript, error_chain,
 };
 
 use crate::emergency::execution;
@@ -102,22 +104,45 @@ pub async fn policy_in_force(
         newest = now;
         found = decisions(store, pin, (key_type, &name)).await?;
     }
+    let Found {
+        mut policy,
+        mut more,
+    } = found;
     let fault = match newest {
-        Ok(newest) => fault_of_row(&name, newest.as_ref(), found.decided.as_ref()),
+        Ok(newest) => fault_of_row(&name, newest.as_ref(), policy.decided.as_ref()),
         Err(why) => Some(format!(
             "the policy of {name} in the database cannot be read: {why}"
         )),
     };
     // What is in force is told with it, so this one is never left out.
     if let Some(fault) = fault {
-        found.faults.insert(0, fault);
+        policy.faults.insert(0, fault);
     }
-    let more = found.faults.len().saturating_sub(MOST_FAULTS);
-    found.faults.truncate(MOST_FAULTS);
+    if policy.faults.len() > MOST_FAULTS {
+        more += policy.faults.len() - MOST_FAULTS;
+        policy.faults.truncate(MOST_FAULTS);
+    }
     if more > 0 {
-        found.faults.push(format!("and {more} more of {name}"));
+        policy.faults.push(format!("and {more} more of {name}"));
     }
-    Ok(found)
+    Ok(policy)
+}
+
+/// What the leaves say.
+#[derive(Default)]
+struct Found {
+    policy: PolicyInForce,
+    /// Faults beside those that are told.
+    more: usize,
+}
+
+impl Found {
+    fn tell(&mut self, fault: impl FnOnce() -> String) {
+        match self.policy.faults.len() < MOST_FAULTS {
+            true => self.policy.faults.push(fault()),
+            false => self.more += 1,
+        }
+    }
 }
 
 /// By the leaves, from the newest on. The first that holds is in force, but where an older one decided a version that is not
@@ -126,56 +151,67 @@ async fn decisions(
     store: &Store,
     pin: &Pin,
     (key_type, name): (&Word, &KeyTypeName),
-) -> Result<PolicyInForce, PolicyError> {
-    let mut found = PolicyInForce::default();
-    let mut before = i64::MAX;
-    let mut documents = None;
+) -> Result<Found, PolicyError> {
+    let mut found = Found::default();
+    let (mut before, mut together) = (i64::MAX, FEW);
+    let mut reading = None;
     loop {
-        let page = store.policy_decisions(key_type, before, FEW).await?;
+        let page = store.policy_decisions(key_type, before, together).await?;
         for row in &page {
             let act = match Leaf::parse(row.body.as_bytes()) {
                 Ok(Leaf::Act(act)) if act.action == ACCEPTED => act,
                 _ => continue,
             };
-            found.last = found.last.max(Some(row.index));
-            let in_force = found
-                .decided
-                .as_ref()
-                .map_or(0, |row| row.document.version.into());
+            found.policy.last = found.policy.last.max(Some(row.index));
+            let decided = found.policy.decided.as_ref();
+            let in_force = decided.map_or(0, |row| row.document.version.into());
             // What an older leaf says by itself decides only whether its ceremony is looked at.
-            if act.version.is_none_or(|version| version < in_force) && found.decided.is_some() {
+            if act.version.is_none_or(|version| version < in_force) && decided.is_some() {
                 continue;
             }
-            if documents.is_none() {
-                documents = Some(store.documents().await?);
-            }
-            let documents = documents.as_deref().unwrap_or_default();
-            let reading = Reading {
-                store,
-                pin,
-                documents,
+            let reading = match &mut reading {
+                Some(reading) => reading,
+                none => none.insert(Reading::new(store, pin, name).await?),
             };
-            match (reading.decided(row, &act, name).await?, &found.decided) {
-                (Ok(policy), None) => found.decided = Some(policy),
+            match (reading.leaf(row, &act).await?, &found.policy.decided) {
+                (Ok(policy), None) => found.policy.decided = Some(policy),
                 (Ok(policy), Some(overtaken)) => {
-                    found.faults.push(format!(
-                        "version {} of the policy of {name} was accepted after version {} and has no effect",
-                        overtaken.document.version, policy.document.version
-                    ));
-                    found.decided = Some(policy);
+                    let (overtaken, version) =
+                        (overtaken.document.version, policy.document.version);
+                    found.tell(|| {
+                        format!(
+                            "version {overtaken} of the policy of {name} was accepted after version {version} and has no effect"
+                        )
+                    });
+                    found.policy.decided = Some(policy);
                 }
                 // Behind it somebody decided anew.
                 (Err(_), Some(_)) => {}
-                (Err(why), None) => found.faults.push(format!(
-                    "leaf {} tells of a decision on the policy of {name} that is invalid: {why}",
-                    row.index
-                )),
+                (Err(why), None) => found.tell(|| {
+                    format!(
+                        "leaf {} tells of a decision on the policy of {name} that is invalid: {why}",
+                        row.index
+                    )
+                }),
             }
         }
         match page.last() {
-            Some(last) if page.len() as i64 == FEW => before = last.index,
+            Some(last) if page.len() as i64 == together => before = last.index,
             _ => return Ok(found),
         }
+        // More come from many years, or from somebody who wrote as many.
+        together = MAX_PAGE;
+    }
+}
+
+/// The version that a leaf says a ceremony decided on the policy of a key type. Nothing is proven by it.
+pub fn decided_version(leaf: &LeafRow, key_type: &Word) -> Option<u64> {
+    match Leaf::parse(leaf.body.as_bytes()) {
+        Ok(Leaf::Act(act)) if (act.kind, &*act.action) == (ActKind::Ceremony, ACCEPTED) => {
+            let is_of = act.asset.as_deref() == Some(&*policy_asset(key_type.as_str()));
+            act.version.filter(|_| is_of && act.reference.is_some())
+        }
+        _ => None,
     }
 }
 
@@ -220,61 +256,117 @@ fn fault_of_row(
     }
 }
 
+/// One look at the leaves of a policy. Each ceremony is proven once, however many leaves name it.
 struct Reading<'a> {
     store: &'a Store,
     pin: &'a Pin,
-    documents: &'a [DocumentRow],
+    key_type: &'a KeyTypeName,
+    documents: Vec<DocumentRow>,
+    /// The present roster and policy, or why there are none.
+    trusted: Option<Result<Trusted, String>>,
+    suspensions: Option<Vec<Suspended>>,
+    /// What each ceremony decided that has a transcript, at the first leaf that tells of it; or why it decided nothing.
+    ceremonies: BTreeMap<String, Result<PolicyRow, String>>,
 }
 
-impl Reading<'_> {
-    /// What the ceremony decided that a leaf names, or why it decided nothing.
-    async fn decided(
-        &self,
+impl<'a> Reading<'a> {
+    async fn new(
+        store: &'a Store,
+        pin: &'a Pin,
+        key_type: &'a KeyTypeName,
+    ) -> Result<Self, PolicyError> {
+        Ok(Self {
+            store,
+            pin,
+            key_type,
+            documents: store.documents().await?,
+            trusted: None,
+            suspensions: None,
+            ceremonies: BTreeMap::new(),
+        })
+    }
+
+    /// What a leaf tells of, or why nothing was decided by it.
+    async fn leaf(
+        &mut self,
         leaf: &LeafRow,
         act: &ActLeaf,
-        key_type: &KeyTypeName,
     ) -> Result<Result<PolicyRow, String>, PolicyError> {
         let Some(ceremony) = act.reference.as_deref() else {
             return Ok(Err("it names no ceremony".to_owned()));
         };
-        let Some(bytes) = self.store.transcript(ceremony).await? else {
-            return Ok(Err("its transcript is not in the database".to_owned()));
-        };
-        let verified = match self.verified(ceremony, &bytes)? {
+        if act.version.and_then(|of| u32::try_from(of).ok()).is_none() {
+            return Ok(Err("it names no version that there can be".to_owned()));
+        }
+        if !self.ceremonies.contains_key(ceremony) {
+            let Some(bytes) = self.store.transcript(ceremony).await? else {
+                return Ok(Err("its transcript is not in the database".to_owned()));
+            };
+            let decided = self.ceremony(ceremony, &bytes).await?;
+            self.ceremonies.insert(ceremony.to_owned(), decided);
+        }
+        Ok(match self.ceremonies.get(ceremony) {
+            Some(Ok(policy)) if policy.index == leaf.index => Ok(policy.clone()),
+            // The same told again would bring back what another decision has replaced since.
+            Some(Ok(policy)) => Err(format!("leaf {} told of it before", policy.index)),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err("its transcript is not in the database".to_owned()),
+        })
+    }
+
+    /// What a ceremony decided, or why it decided nothing.
+    async fn ceremony(
+        &mut self,
+        ceremony: &str,
+        bytes: &[u8],
+    ) -> Result<Result<PolicyRow, String>, PolicyError> {
+        // Signatures cost more than what is no policy of this key type by its own words.
+        let named = Transcript::decode(bytes)
+            .ok()
+            .and_then(|transcript| Request::decode(transcript.record.request.as_bytes()).ok());
+        if let Some(request) = named
+            && !is_on(&request, self.key_type)
+        {
+            return Ok(Err("its ceremony is on something else".to_owned()));
+        }
+        let verified = match self.verified(ceremony, bytes)? {
             Ok(verified) => verified,
             Err(why) => return Ok(Err(why)),
         };
         let request = verified.request();
-        let Operation::RotationPolicy(order) = &request.operation else {
-            return Ok(Err("its ceremony has a different operation".to_owned()));
+        let order = match &request.operation {
+            Operation::RotationPolicy(order) if order.key_type == *self.key_type => order,
+            _ => return Ok(Err("its ceremony is on something else".to_owned())),
         };
-        if order.key_type != *key_type {
-            return Ok(Err("its ceremony is on another key type".to_owned()));
-        }
         let document = match document_of(order) {
             Ok(document) => document,
             Err(why) => return Ok(Err(why)),
         };
-        let leaves = self.store.leaves_of_ceremony(ceremony, 0, MAX_PAGE).await?;
+        let held = match HeldUnder::of(bytes, &verified) {
+            Ok(held) => held,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
         let is_end = |row: &&LeafRow| match Leaf::parse(row.body.as_bytes()) {
             Ok(Leaf::Act(act)) => is_end(&act, order, verified.core_digest(), ceremony),
             _ => false,
         };
-        // The same told again would bring back what another decision has replaced since.
-        match leaves.iter().find(is_end) {
-            None => return Ok(Err("it differs from its ceremony".to_owned())),
-            Some(end) if end.index != leaf.index => {
-                return Ok(Err(format!("leaf {} told of it before", end.index)));
+        let (mut from, mut executed) = (0, None);
+        let end = loop {
+            let page = self.store.leaves_of_ceremony(ceremony, from, MAX_PAGE);
+            let page = page.await?;
+            executed = executed.or_else(|| execution(&page, &held));
+            if let Some(end) = page.iter().find(is_end) {
+                break Some((end.index, Time::from_millis(end.time)));
             }
-            Some(_) => {}
-        }
-        let held = match HeldUnder::of(&bytes, &verified) {
-            Ok(held) => held,
-            Err(error) => return Ok(Err(error.to_string())),
+            match page.last() {
+                Some(last) if page.len() as i64 == MAX_PAGE => from = last.index + 1,
+                _ => break None,
+            }
         };
-        let executed = execution(&leaves, &held);
-        let at = Time::from_millis(leaf.time);
-        if let Err(why) = self.borne_out(&held, executed, (leaf.index, at)).await? {
+        let Some((index, at)) = end else {
+            return Ok(Err("it differs from its ceremony".to_owned()));
+        };
+        if let Err(why) = self.borne_out(&held, executed, (index, at)).await? {
             return Ok(Err(why));
         }
         Ok(Ok(PolicyRow {
@@ -282,40 +374,42 @@ impl Reading<'_> {
             reason: request.reason.clone(),
             changed_by: decided_by(request),
             changed_at: at,
-            index: leaf.index,
+            index,
         }))
     }
 
     /// The transcript, under a chain of which the present one is a continuation.
     fn verified(
-        &self,
+        &mut self,
         ceremony: &str,
         bytes: &[u8],
     ) -> Result<Result<VerifiedTranscript, String>, PolicyError> {
-        let Some(chains) = unverified_chains(self.documents)? else {
-            return Ok(Err("no roster is in the database".to_owned()));
+        let trusted = match &mut self.trusted {
+            Some(trusted) => trusted,
+            none => none.insert(trusted(&self.documents, self.pin)?),
         };
-        let told = |error: &dyn Display| Ok(Err(error.to_string()));
-        let trusted = match walk(&chains, self.pin) {
+        let trusted = match trusted {
             Ok(trusted) => trusted,
-            Err(error) => return told(&error_chain(&error)),
+            Err(why) => return Ok(Err(why.clone())),
         };
         let verified = match trust::verify_transcript(bytes, self.pin) {
             Ok(verified) => verified,
-            Err(error) => return told(&error_chain(&error)),
+            Err(error) => return Ok(Err(error_chain(&error))),
         };
         if verified.statement().request_digest.to_string() != ceremony {
-            return told(&"its transcript is of another ceremony");
+            return Ok(Err("its transcript is of another ceremony".to_owned()));
         }
         match trusted.extends(verified.trusted()) {
             true => Ok(Ok(verified)),
-            false => told(&"it was approved under a different chain of rosters"),
+            false => Ok(Err(
+                "it was approved under a different chain of rosters".to_owned()
+            )),
         }
     }
 
     /// Whether enough of those who decided it counted by the log, in time, and it was carried out under a roster that held.
     async fn borne_out(
-        &self,
+        &mut self,
         held: &HeldUnder,
         executed: Option<i64>,
         (index, at): (i64, Time),
@@ -328,8 +422,12 @@ impl Reading<'_> {
         // The leaf that ended the chain under which it was held, if one did.
         let before =
             |index: i64| next.is_none_or(|next| next.index.is_some_and(|ended| index < ended));
-        let suspensions = suspended_by_log(self.store, self.pin, self.documents, &[]).await?;
-        if let Err(why) = held.check(executed, index, &suspensions) {
+        if self.suspensions.is_none() {
+            let all = suspended_by_log(self.store, self.pin, &self.documents, &[]);
+            self.suspensions = Some(all.await?);
+        }
+        let suspensions = self.suspensions.as_deref().unwrap_or_default();
+        if let Err(why) = held.check(executed, index, suspensions) {
             return Ok(Err(why.to_string()));
         }
         Ok(match before(index) || executed.is_some_and(before) {
@@ -339,6 +437,18 @@ impl Reading<'_> {
             ),
         })
     }
+}
+
+/// The present roster and policy, or why there are none.
+fn trusted(documents: &[DocumentRow], pin: &Pin) -> Result<Result<Trusted, String>, PolicyError> {
+    let Some(chains) = unverified_chains(documents)? else {
+        return Ok(Err("no roster is in the database".to_owned()));
+    };
+    Ok(walk(&chains, pin).map_err(|error| error_chain(&error)))
+}
+
+fn is_on(request: &Request, key_type: &KeyTypeName) -> bool {
+    matches!(&request.operation, Operation::RotationPolicy(order) if order.key_type == *key_type)
 }
 
 /// As it was approved, to the byte.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use calendar::facts::{AssetFacts, Order, UsageFacts};
-use calendar::{Policies, Time};
+use calendar::{Policies, Time, Word};
 
 use crate::drivers::{Doing, Rings, ring_of_asset};
 use crate::engine::error::Error;
@@ -53,6 +53,14 @@ impl Inventory for InstallationFacts {
 
     fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>> {
         Box::pin(self.assets_in_use())
+    }
+
+    fn held<'a>(
+        &'a self,
+        asset: &'a str,
+        told: &'a Word,
+    ) -> Doing<'a, Result<Option<Word>, Error>> {
+        Box::pin(async move { Ok(self.inventory.policies().held(asset, told).await?) })
     }
 
     fn usage<'a>(

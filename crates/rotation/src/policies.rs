@@ -6,16 +6,16 @@
 //!
 //! Of a critical key type that policy is in force which a quorum decided last, whatever the rows say (`log`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use calendar::key_type::KeyType;
 use calendar::policy::{Caches, Exception, PolicyError};
-use calendar::{KeyTypes, Policies, Policy, PolicyDocument, Word};
-use log::{Event, Log, PolicyInForce, key_types, policy_in_force};
+use calendar::{AssetName, KeyTypes, Policies, Policy, PolicyDocument, Word};
+use log::{Event, Log, PolicyInForce, decided_version, key_types, policy_in_force};
 use serde::Serialize;
-use store::{Change, InventoryChange, KeyTypeRow, PolicyRow, Store};
+use store::{Change, InventoryChange, InventoryRow, KeyTypeRow, PolicyRow, Store};
 use trust::leaf::ActKind;
 use trust::{Pin, Time};
 
@@ -64,6 +64,8 @@ pub struct CurrentPolicies {
     lapsed: BTreeMap<Word, Vec<PolicyError>>,
     /// What the database says of it that no quorum decided.
     unproven: BTreeMap<Word, Vec<String>>,
+    /// The rings that are planned by another key type than their rows say.
+    held: BTreeMap<AssetName, Word>,
 }
 
 /// A policy with what is known of it.
@@ -98,7 +100,7 @@ pub struct PolicyVersion {
     /// The leaf that tells of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_index: Option<i64>,
-    /// Of a critical key type: a row behind the version in force, which no quorum decided and which is not followed.
+    /// Of a critical key type: no quorum decided what the row says, or the log does not tell so, and it is not followed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub undecided: bool,
     pub document: PolicyDocument,
@@ -169,6 +171,19 @@ impl CurrentPolicies {
     pub fn views(&self) -> Vec<PolicyView> {
         let names = self.types.iter().map(|key_type| key_type.name.as_str());
         names.filter_map(|name| self.view(name)).collect()
+    }
+
+    /// Whether a ring is planned by another key type than its row says.
+    pub(crate) fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// A row with the key type that its asset is planned by.
+    pub(crate) fn hold(&self, mut row: InventoryRow) -> InventoryRow {
+        if let Some(held) = self.held.get(&row.asset) {
+            row.key_type = held.clone();
+        }
+        row
     }
 
     /// The team that answers for a key type's assets.
@@ -250,7 +265,7 @@ impl PolicyService {
         for key_type in types.iter().filter(|key_type| is_critical(key_type)) {
             faults.extend(self.in_force(&key_type.name).await?.faults);
         }
-        let reassigned = self.reassigned(&types).await?;
+        let reassigned = self.reassigned().await?;
         faults.extend(reassigned.iter().map(Reassigned::fault));
         Ok(faults)
     }
@@ -288,9 +303,11 @@ impl PolicyService {
                 rows.insert(key_type.name.clone(), row);
             }
         }
-        for ring in self.reassigned(&types).await? {
+        let mut held = BTreeMap::new();
+        for ring in self.reassigned().await? {
             let faults: &mut Vec<String> = unproven.entry(ring.held.clone()).or_default();
             faults.push(ring.fault());
+            held.insert(ring.asset, ring.held);
         }
         Ok(CurrentPolicies {
             policies: checked.into_iter().collect(),
@@ -298,6 +315,7 @@ impl PolicyService {
             rows,
             lapsed,
             unproven,
+            held,
         })
     }
 
@@ -322,16 +340,39 @@ impl PolicyService {
             .all()?;
         let mut versions: Vec<_> = rows.into_iter().map(PolicyVersion::of).collect();
         if is_critical(key_type) {
-            let in_force = self.in_force(&key_type.name).await?.decided;
-            let in_force = in_force.map_or(1, |row| row.document.version);
-            for version in &mut versions {
-                version.undecided = version.version > in_force;
-            }
+            self.mark_undecided(&key_type.name, &mut versions).await?;
         }
         if versions.len() < limit && before > 1 {
             versions.push(PolicyVersion::first(key_type));
         }
         Ok(versions)
+    }
+
+    /// Marks what the log tells of no decision of, and what no ceremony that holds put in place of the one in force.
+    async fn mark_undecided(
+        &self,
+        name: &Word,
+        versions: &mut [PolicyVersion],
+    ) -> Result<(), Error> {
+        let decided = self.in_force(name).await?.decided;
+        let in_force = decided.as_ref().map_or(1, |row| row.document.version);
+        let indexes: Vec<i64> = versions.iter().filter_map(|row| row.log_index).collect();
+        let leaves = self.store.leaves_at(&indexes).await?;
+        let told: BTreeSet<(i64, u64)> = leaves
+            .iter()
+            .filter_map(|leaf| Some((leaf.index, decided_version(leaf, name)?)))
+            .collect();
+        for version in versions {
+            let number = u64::from(version.version);
+            let leaf = version.log_index.map(|index| (index, number));
+            version.undecided = match &decided {
+                Some(row) if row.document.version == version.version => {
+                    (&row.document, Some(row.index)) != (&version.document, version.log_index)
+                }
+                _ => version.version > in_force || leaf.is_none_or(|leaf| !told.contains(&leaf)),
+            };
+        }
+        Ok(())
     }
 
     /// Says all that is wrong with a document as of `now`, and changes nothing. A policy of a critical key type is checked

@@ -192,6 +192,7 @@ contract! {
     assets::assets_are_registered_all_or_none,
     assets::a_report_makes_the_next_primary,
     assets::policies_follow_each_other,
+    assets::threat_a_row_takes_the_leaf_or_the_numbers_of_later_policies,
     assets::no_hand_rewrites_the_inventory,
     usage::hours_are_those_of_the_leaves_wherever_the_counts_stand,
     usage::old_hours_go_in_pages_and_the_days_stay,

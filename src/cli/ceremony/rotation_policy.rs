@@ -16,7 +16,7 @@ use verify::output::{Failure, Output};
 
 #[derive(Debug, Args)]
 pub struct New {
-    /// The whole policy, JSON; its version is one more than that of the policy in force.
+    /// The whole policy, JSON; its version is one more than that in force and that of the newest row.
     file: PathBuf,
     #[command(flatten)]
     input: ProposalArgs,

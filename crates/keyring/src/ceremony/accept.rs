@@ -23,7 +23,8 @@ impl CeremonyService {
     /// a generated key appears in JWKS as a standby.
     ///
     /// The signature and the closing are two transactions. If we die between them, or two
-    /// custodians accept at once, the next acceptance, a repeated one or reconciliation closes.
+    /// custodians accept at once, the next acceptance, a repeated one or reconciliation closes; a
+    /// rotation policy, which has a deadline, whoever keeps the deadlines.
     pub async fn accept(&self, id: &str, signature: &str) -> Result<Report, Error> {
         let signature = normalized(signature)?;
         let mut facts = self.facts(id).await?;
@@ -31,7 +32,6 @@ impl CeremonyService {
         facts.accepts.push(signature.clone());
         facts.may_be_accepted(self.env.now())?;
         self.still_in_time(&facts, self.env.now()).await?;
-        self.still_takes_effect(&facts, self.env.now()).await?;
         let (_, tally) = facts.acceptances()?;
         let last = facts.accepts.len() - 1;
         if let Some(counted) = tally.counted.iter().find(|counted| counted.index == last) {
@@ -39,6 +39,8 @@ impl CeremonyService {
         }
         match tally.not_counted.iter().find(|not| not.index == last) {
             None => {
+                // Proven for those alone whose acceptance counts.
+                self.still_takes_effect(&facts, self.env.now()).await?;
                 let member = tally.counted.last().map(|counted| counted.member.clone());
                 let now = self.env.now();
                 self.add_signature(&facts, Purpose::Accept, member, None, &signature, now)
@@ -113,6 +115,8 @@ impl CeremonyService {
         self.still_counts(&verified, &bytes).await?;
         let digest = verified.core_digest();
         if let trust::Operation::RotationPolicy(order) = &verified.request().operation {
+            // The leaf has this time: one that is later never takes effect.
+            facts.may_be_accepted(at)?;
             let asked = (verified.request(), &**order);
             return self.close_policy(facts, asked, (bytes, digest), at).await;
         }

@@ -139,7 +139,12 @@ impl CeremonyService {
                 };
             }
             if let Operation::RotationPolicy(order) = &request.operation {
-                let why = match self.may_take_effect(order, now).await {
+                // Enough accepted it, and whoever took the last acceptance died before it was closed.
+                if self.close_if_accepted(id).await? {
+                    return Ok(true);
+                }
+                // Whether it may be as it is, each replica says by its own settings: that is left to its acceptance.
+                let why = match self.replaces_what_is_in_force(order).await {
                     Err(Error::Overtaken(why)) => why,
                     Err(error) => return Err(error),
                     Ok(_) if now > request.execute_by + CLOCKS => NOT_ACCEPTED.to_owned(),

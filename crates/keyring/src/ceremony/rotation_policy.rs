@@ -111,13 +111,29 @@ impl CeremonyService {
         order: &RotationPolicy,
         at: Time,
     ) -> Result<Option<i64>, Error> {
+        let (types, last) = self.replaces_what_is_in_force(order).await?;
         let document = read(order)?;
+        match self.may_be(&types, &document, at) {
+            Ok(()) => Ok(last),
+            Err(why) => Err(Error::Overtaken(format!(
+                "the policy of {} may not be as it is any more: {why}",
+                document.key_type
+            ))),
+        }
+    }
+
+    /// The key types and the last leaf on the policy, where what was carried out replaces what is in force and its number is
+    /// free.
+    pub(super) async fn replaces_what_is_in_force(
+        &self,
+        order: &RotationPolicy,
+    ) -> Result<(KeyTypes, Option<i64>), Error> {
+        let of = read(order)?.key_type;
         let types = key_types(&self.store).await?;
-        let of = &document.key_type;
         let Some(key_type) = types.get(of.as_str()) else {
             return Err(Error::Overtaken(format!("no key type has the name {of}")));
         };
-        let in_force = policy_in_force(&self.store, &self.pin, of).await?;
+        let in_force = policy_in_force(&self.store, &self.pin, &of).await?;
         let replaced = in_force.document(key_type);
         if canonical(&replaced)? != order.replaces {
             return Err(Error::Overtaken(format!(
@@ -125,19 +141,14 @@ impl CeremonyService {
                 replaced.version
             )));
         }
-        let newest = self.store.newest_policy_version(of).await?;
+        let newest = self.store.newest_policy_version(&of).await?;
         if newest >= order.version.into() {
             return Err(Error::Overtaken(format!(
                 "version {} of the policy of {of} stands in the database, and no ceremony decided it: propose a higher one",
                 order.version
             )));
         }
-        match self.may_be(&types, &document, at) {
-            Ok(()) => Ok(in_force.last),
-            Err(why) => Err(Error::Overtaken(format!(
-                "the policy of {of} may not be as it is any more: {why}"
-            ))),
-        }
+        Ok((types, in_force.last))
     }
 
     /// Nobody is asked to accept a policy that never takes effect.

@@ -281,9 +281,15 @@ impl Wish {
             }
             (Wanted::RotationPolicy { document }, Operation::RotationPolicy(order)) => {
                 same("policy", order.document == *document)?;
-                // What the quorum decided last is what is replaced.
+                // What the quorum decided last is what is replaced; of the first one what this program begins with.
                 let differs = replaced(request, before) == Some(Replaced::Differs);
-                same("policy to replace", !differs)
+                let what = match before {
+                    Some(_) => "policy to replace",
+                    None => {
+                        "policy to replace (the service may be of another release than this program)"
+                    }
+                };
+                same(what, !differs)
             }
             (Wanted::Again(before), _) => same_again(before, request),
             _ => Err(NotAsWished("operation")),

@@ -156,6 +156,22 @@ async fn a_policy_that_is_not_accepted_in_time_ends_and_the_next_one_is_decided(
     assert_eq!(found(&all).await, (2, 30, vec![]));
 }
 
+/// Whoever took the last acceptance died before it was closed.
+#[tokio::test]
+async fn a_policy_that_enough_accepted_is_closed_by_whoever_keeps_the_deadlines() {
+    let all = Installation::new().await;
+    let id = all.executed(NONE, draft(2, 60)).await;
+    all.accept(&id, "alice").await.unwrap();
+    let fails = "CREATE TRIGGER fails BEFORE INSERT ON rotation_policy BEGIN SELECT RAISE(ABORT, 'no'); END";
+    all.place.raw(fails).await.unwrap();
+    all.accept(&id, "bob").await.unwrap_err();
+    assert_eq!(state(&all, &id).await, CeremonyState::Executed);
+    all.place.raw("DROP TRIGGER fails").await.unwrap();
+    assert_eq!(all.service().expire().await.unwrap(), 1);
+    assert_eq!(state(&all, &id).await, CeremonyState::Closed);
+    assert_eq!(found(&all).await, (2, 60, vec![]));
+}
+
 /// It would hold neither then nor later, and its assets would have no rules at all.
 #[tokio::test]
 async fn a_policy_whose_deviation_ends_before_its_acceptance_has_no_effect() {
@@ -176,6 +192,9 @@ async fn a_policy_whose_deviation_ends_before_its_acceptance_has_no_effect() {
     let refused = all.accept(&id, "bob").await.unwrap_err();
     assert!(matches!(refused, Error::Overtaken(_)), "{refused}");
     assert!(refused.to_string().contains("deviation"), "{refused}");
+    // Another replica may have other settings, by which it may be: its time ends it.
+    assert_eq!(all.service().expire().await.unwrap(), 0);
+    all.wait(31);
     assert_eq!(all.service().expire().await.unwrap(), 1);
     assert_eq!(state(&all, &id).await, CeremonyState::Failed);
     assert_eq!(found(&all).await, (1, 90, vec![]));
@@ -183,9 +202,8 @@ async fn a_policy_whose_deviation_ends_before_its_acceptance_has_no_effect() {
 
 /// What stands in the database beside what was decided.
 async fn told(all: &Installation, document: &str) {
-    let row = format!(
-        "INSERT INTO rotation_policy SELECT 'signing', {document}, 'x', 'superuser', 0, 100000"
-    );
+    let row =
+        format!("INSERT INTO rotation_policy SELECT 'signing', {document}, 'x', 'superuser', 0, 0");
     all.place.raw(&row).await.unwrap();
 }
 
@@ -298,15 +316,28 @@ async fn threat_rows_and_leaves_that_nobody_decided_hide_what_a_quorum_did() {
     let refused = all.try_propose(all.proposal(NONE, draft(2, 60))).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("expected 3"), "{refused}");
-    all.closed(NONE, draft(3, 60)).await;
+    let third = all.closed(NONE, draft(3, 60)).await;
     assert_eq!(found(&all).await, (3, 60, vec![]));
-    for number in 0..40 {
+    for number in 0..20 {
         leaf(&all, 3 + number, None).await;
+        leaf(&all, u32::MAX.into(), Some(&third)).await;
+        leaf(&all, u64::from(u32::MAX) + 1, Some(&third)).await;
     }
     let (version, interval, faults) = found(&all).await;
     assert_eq!((version, interval), (3, 60));
     assert_eq!(faults.len(), 11, "{faults:?}");
-    assert!(faults[10].contains("30 more"), "{faults:?}");
+    assert!(faults[0].contains("no version"), "{faults:?}");
+    assert!(faults[1].contains("told of it before"), "{faults:?}");
+    assert!(faults[2].contains("no ceremony"), "{faults:?}");
+    assert!(faults[10].contains("50 more"), "{faults:?}");
+    // A row that takes the leaf by which the next one comes.
+    for index in [0, 1, 2, 1_000] {
+        let next = all.store.log_size().await.unwrap() + index;
+        let row = format!(
+            "INSERT INTO rotation_policy SELECT 'api_key', 2, '{policy}', 'x', 'superuser', 0, {next}"
+        );
+        all.place.refuses(&row).await;
+    }
     all.wait(1);
     all.closed(NONE, draft(4, 45)).await;
     assert_eq!(found(&all).await, (4, 45, vec![]));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use calendar::facts::{AssetFacts, Order, UsageFacts};
-use calendar::{Policies, Time};
+use calendar::{Policies, Time, Word};
 
 use super::error::Error;
 use crate::drivers::Doing;
@@ -15,6 +15,15 @@ pub trait Inventory: Send + Sync {
 
     /// The assets with their versions. Events and requests are the engine's to add.
     fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>>;
+
+    /// The key type that an asset rotates by, where it is not the one that its rotation began with.
+    fn held<'a>(
+        &'a self,
+        _asset: &'a str,
+        _told: &'a Word,
+    ) -> Doing<'a, Result<Option<Word>, Error>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// How often an asset's primary was used, where its driver counts that.
     fn usage<'a>(

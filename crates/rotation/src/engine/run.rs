@@ -5,7 +5,7 @@ use base::{names, step};
 use calendar::next_step::{Next, next_step};
 use calendar::policy::{Policies, Policy};
 use calendar::words::{EventState, Reason, Step};
-use calendar::{EventFacts, Span, Time};
+use calendar::{EventFacts, Span, Time, Word};
 use log::Event;
 use metrics::{counter, histogram};
 use serde_json::{Value, json};
@@ -138,10 +138,13 @@ impl Engine {
         let mut facts = event_facts(&row, &steps, judged.pause.since.is_some())?;
         let now = self.now().await?;
         *at = now;
-        let key_type = row.key_type.parse().map_err(|_| Error::Word {
+        let key_type: Word = row.key_type.parse().map_err(|_| Error::Word {
             column: "key_type",
             value: row.key_type.clone(),
         })?;
+        // A ring may have been called routine when it began, and not be by now.
+        let held = self.parts().inventory.held(&row.asset, &key_type).await?;
+        let key_type = held.unwrap_or(key_type);
         let (Some(policy), Some(driver)) = (
             judged.policies.get(&key_type),
             self.parts().drivers.of(&row.asset),

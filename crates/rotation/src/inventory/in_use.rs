@@ -20,8 +20,7 @@ impl InventoryService {
     /// it would look complete. A ring that the quorum does not call routine has a critical key type, whatever its row says.
     pub async fn in_use(&self) -> Result<Vec<AssetFacts>, Error> {
         let mut versions = self.versions_in_use().await?;
-        let types = self.policies().types().await?;
-        let reassigned = self.policies().reassigned(&types).await?;
+        let reassigned = self.policies().reassigned().await?;
         let mut held: BTreeMap<AssetName, Word> = reassigned
             .into_iter()
             .map(|ring| (ring.asset, ring.held))

@@ -84,7 +84,7 @@ impl AssetList {
 }
 
 impl Filter {
-    /// Whether a row is one of those that are asked for; the key type is the database's.
+    /// Whether a row is one of those that are asked for.
     pub fn admits(&self, row: &InventoryRow, policies: &CurrentPolicies) -> bool {
         let owned = |owner: &Word| owner_of(row, policies).as_ref() == Some(owner);
         let due = |before: Time| due_at(row, policies).is_some_and(|at| at < before);
@@ -93,6 +93,12 @@ impl Filter {
             && self.owner.as_ref().is_none_or(owned)
             && self.text.as_ref().is_none_or(|text| contains(row, text))
             && self.due_before.is_none_or(due)
+    }
+
+    /// The key type of the rows that are asked for. Where a ring is planned by another one than its row says, all are read.
+    fn key_type_of_rows(&self, policies: &CurrentPolicies) -> Option<&str> {
+        let key_type = self.key_type.as_ref().filter(|_| !policies.holds_any());
+        key_type.map(Word::as_str)
     }
 
     fn reads_all_it_shows(&self) -> bool {
@@ -177,7 +183,10 @@ impl InventoryService {
         policies: &CurrentPolicies,
     ) -> Result<AssetList, Error> {
         let limit = limit.clamp(1, PAGE_MAX);
-        let together = match filter.reads_all_it_shows() {
+        let key_type = filter.key_type_of_rows(policies);
+        let reads_all =
+            filter.reads_all_it_shows() && key_type == filter.key_type.as_ref().map(Word::as_str);
+        let together = match reads_all {
             true => i64::try_from(limit).unwrap_or(TOGETHER),
             false => TOGETHER,
         };
@@ -191,14 +200,13 @@ impl InventoryService {
         let mut after = after.unwrap_or_default().to_owned();
         let mut read = 0;
         loop {
-            let key_type = filter.key_type.as_ref().map(Word::as_str);
             let store = self.store();
             let which = (key_type, is_in_use);
             let page = store.assets_after(which, &after, together).await?;
             read += page.rows.read.len();
             let unreadable = page.rows.unreadable.into_iter();
             list.unreadable.extend(unreadable.map(|row| row.key));
-            let mut rows = page.rows.read.into_iter();
+            let mut rows = page.rows.read.into_iter().map(|row| policies.hold(row));
             while let Some(row) = rows.next() {
                 if !filter.admits(&row, policies) {
                     continue;

@@ -101,6 +101,7 @@ impl InventoryService {
             rings = behind;
             let count = some.len();
             for (seen, (place, row)) in (1..).zip(some) {
+                let row = policies.hold(row);
                 if !filter.admits(&row, policies) {
                     continue;
                 }

@@ -85,7 +85,18 @@ impl InventoryService {
         &self.log
     }
 
+    /// With the key type that it is planned by.
     pub async fn asset(&self, name: &AssetName) -> Result<InventoryRow, Error> {
+        let row = self.told(name).await?;
+        let held = self.policies.held(name.as_str(), &row.key_type).await?;
+        Ok(InventoryRow {
+            key_type: held.unwrap_or(row.key_type),
+            ..row
+        })
+    }
+
+    /// As its row says.
+    async fn told(&self, name: &AssetName) -> Result<InventoryRow, Error> {
         let found = self.store.asset(name.as_str()).await?;
         found.ok_or(Error::UnknownAsset)
     }
@@ -236,7 +247,7 @@ impl InventoryService {
         reason: &str,
         (actor, now): (&str, Time),
     ) -> Result<InventoryRow, Error> {
-        let row = self.asset(name).await?;
+        let row = self.told(name).await?;
         let description = AssetDescription {
             key_type: change.key_type.clone().unwrap_or(row.key_type.clone()),
             purpose: change.purpose.clone().unwrap_or(row.purpose.clone()),
@@ -340,24 +351,20 @@ impl InventoryService {
         if !wrong.is_empty() {
             return Err(Error::Refused(wrong));
         }
-        let critical = types.get(row.key_type.as_str()).is_some_and(is_critical);
-        if critical && description.key_type != row.key_type && !self.is_routine(row).await? {
-            return Err(Error::StaysCritical {
-                asset: row.asset.clone(),
-                key_type: row.key_type.clone(),
-            });
+        if description.key_type != row.key_type {
+            // Whatever its row says now: a ring that is not routine has the one of its usage and no other.
+            let asset = row.asset.as_str();
+            let held = self.policies.held(asset, &description.key_type).await?;
+            let critical = types.get(row.key_type.as_str()).is_some_and(is_critical);
+            let stays = held.or_else(|| (critical && !is_ring).then(|| row.key_type.clone()));
+            if let Some(key_type) = stays {
+                return Err(Error::StaysCritical {
+                    asset: row.asset.clone(),
+                    key_type,
+                });
+            }
         }
         Ok(())
-    }
-}
-
-impl InventoryService {
-    /// Whether the quorum has said that the keys of an asset are not critical: of rings only.
-    async fn is_routine(&self, row: &InventoryRow) -> Result<bool, Error> {
-        match ring_of(&row.asset) {
-            Some(ring) => self.policies.is_routine(ring).await,
-            None => Ok(false),
-        }
     }
 }
 

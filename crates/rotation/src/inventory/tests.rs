@@ -1,6 +1,7 @@
 //! The inventory over a real database.
 
 mod files;
+mod held;
 
 use calendar::policy::Caches;
 use calendar::{AssetName, Word};
@@ -287,44 +288,6 @@ async fn threat_an_administrator_gives_a_critical_asset_the_policy_of_another_ke
     let (vault, by) = (name("external/vault"), ("olga", at(0)));
     let row = inventory.change(&vault, &owner, "why", by);
     assert_eq!(row.await.unwrap().key_type.as_str(), "database_encryption");
-}
-
-/// With the rights of the service alone.
-#[tokio::test]
-async fn threat_a_superuser_gives_a_critical_ring_another_key_type() {
-    let (place, inventory) = inventory().await;
-    place.open_ring("records").await;
-    place.open_ring("others").await;
-    let policies = inventory.policies();
-    assert_eq!(policies.faults().await.unwrap(), [""; 0]);
-    let row =
-        "INSERT INTO ring_asset VALUES ('records', 'jwt_signing', '', NULL, '{}', 0, 'mallory')";
-    place.raw(row).await.unwrap();
-    let assets = inventory.in_use().await.unwrap();
-    let types: Vec<(&str, &str)> = assets
-        .iter()
-        .map(|asset| (asset.name.as_str(), asset.key_type.as_str()))
-        .collect();
-    let expected = [
-        ("signing/others", "signing"),
-        ("signing/records", "signing"),
-    ];
-    assert_eq!(types, expected);
-    let faults = policies.faults().await.unwrap();
-    assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(faults[0].contains("signing/records"), "{faults:?}");
-    assert!(faults[0].contains("jwt_signing"), "{faults:?}");
-    let current = policies.current(at(0)).await.unwrap();
-    assert_eq!(current.view("signing").unwrap().lapsed, faults);
-    // It is described as what it is again.
-    let change = AssetChange {
-        key_type: Some("signing".parse().unwrap()),
-        ..AssetChange::default()
-    };
-    let (records, by) = (name("signing/records"), ("olga", at(0)));
-    let changed = inventory.change(&records, &change, "a mistake", by);
-    changed.await.unwrap();
-    assert_eq!(policies.faults().await.unwrap(), [""; 0]);
 }
 
 #[tokio::test]

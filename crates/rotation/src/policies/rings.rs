@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use calendar::key_type::KeyClass;
-use calendar::{AssetName, KeyTypes, Word};
+use calendar::{AssetName, Word};
 use log::unverified_chains;
 use store::RingRow;
 use trust::chain::walk;
 use trust::{Name, Usage};
 
-use super::{PolicyService, is_critical};
+use super::PolicyService;
 use crate::error::Error;
+
+/// What the names of rings begin with among assets.
+const RINGS: &str = "signing/";
 
 /// A ring whose row says another key type than it is planned by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,20 +43,13 @@ fn own(usage: Usage) -> &'static str {
     }
 }
 
-/// The key type by which a ring is planned that the quorum does not call routine, if its row says another one that is not
-/// for it.
-fn held(types: &KeyTypes, usage: Usage, told: &Word) -> Option<Word> {
+/// The key type by which a ring is planned that the quorum does not call routine, if another one is told of it. A critical one
+/// is no better: which types of an installation are, and by which figures they begin, one person says.
+fn held(usage: Usage, told: &Word) -> Option<Word> {
     let own = own(usage);
-    let class = match usage {
-        Usage::Wrap => KeyClass::KeyWrapping,
-        _ => KeyClass::PrivateSignature,
-    };
-    let is_for_it = types
-        .get(told.as_str())
-        .is_some_and(|told| is_critical(told) && told.class == class);
-    match is_for_it || told.as_str() == own {
+    match told.as_str() == own {
         true => None,
-        false => types.get(own).map(|own| own.name.clone()),
+        false => own.parse().ok(),
     }
 }
 
@@ -78,21 +73,29 @@ impl PolicyService {
         Ok(Routine(trusted.map(|trusted| trusted.policy().clone())))
     }
 
-    /// Whether custodians call a ring routine.
-    pub(crate) async fn is_routine(&self, ring: &str) -> Result<bool, Error> {
+    /// The key type that an asset is planned by whatever else is told of it; none of what is no ring, of one that custodians
+    /// call routine, and where just that is told.
+    pub(crate) async fn held(&self, asset: &str, told: &Word) -> Result<Option<Word>, Error> {
+        let Some(name) = asset.strip_prefix(RINGS) else {
+            return Ok(None);
+        };
         let rings = self.store.rings().await?.all()?;
-        let row = rings.iter().find(|row| row.name.as_str() == ring);
-        let routine = self.routine().await?;
-        Ok(row.is_some_and(|row| routine.calls(&row.name, row.usage)))
+        let Some(ring) = rings.iter().find(|row| row.name.as_str() == name) else {
+            return Ok(None);
+        };
+        match held(ring.usage, told) {
+            Some(_) if self.routine().await?.calls(&ring.name, ring.usage) => Ok(None),
+            held => Ok(held),
+        }
     }
 
     /// The rings whose rows say a key type that is not for them and that no quorum allowed. The chain of documents is walked
     /// once, and only where there may be one.
-    pub(crate) async fn reassigned(&self, types: &KeyTypes) -> Result<Vec<Reassigned>, Error> {
+    pub(crate) async fn reassigned(&self) -> Result<Vec<Reassigned>, Error> {
         let rings = self.store.rings().await?.all()?;
         let rings: BTreeMap<String, &RingRow> = rings
             .iter()
-            .map(|row| (format!("signing/{}", row.name), row))
+            .map(|row| (format!("{RINGS}{}", row.name), row))
             .collect();
         if rings.is_empty() {
             return Ok(Vec::new());
@@ -103,7 +106,7 @@ impl PolicyService {
             let Some(ring) = rings.get(row.asset.as_str()) else {
                 continue;
             };
-            if let Some(held) = held(types, ring.usage, &row.key_type) {
+            if let Some(held) = held(ring.usage, &row.key_type) {
                 let reassigned = Reassigned {
                     asset: row.asset,
                     told: row.key_type,
@@ -126,13 +129,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_keeps_to_critical_key_types_of_its_class() {
-        let types = KeyTypes::standard();
-        let held = |usage, told: &str| {
-            held(&types, usage, &told.parse().unwrap()).map(|held| held.to_string())
-        };
+    fn a_ring_keeps_to_the_critical_key_type_of_its_usage() {
+        let held =
+            |usage, told: &str| held(usage, &told.parse().unwrap()).map(|held| held.to_string());
         assert_eq!(held(Usage::Structured, "signing"), None);
-        for told in ["jwt_signing", "master_encryption", "api_key", "launch_code"] {
+        for told in [
+            "jwt_signing",
+            "master_encryption",
+            "api_key",
+            "own_critical",
+        ] {
             let held = held(Usage::Structured, told);
             assert_eq!(held.as_deref(), Some("signing"), "{told}");
         }

@@ -173,6 +173,9 @@ async fn threat_an_administrator_alone_changes_the_policy_of_a_critical_type() {
 #[tokio::test]
 async fn threat_a_superuser_writes_a_policy_of_a_critical_type_into_the_database() {
     let (place, service) = service().await;
+    // Leaves that the rows name.
+    place.open_ring("one").await;
+    place.open_ring("two").await;
     let interval = |current: &CurrentPolicies, key_type: &str| {
         let policy = current.policies.get(&key_type.parse().unwrap());
         policy.unwrap().interval()
@@ -189,8 +192,8 @@ async fn threat_a_superuser_writes_a_policy_of_a_critical_type_into_the_database
     let before = service.current(now()).await.unwrap();
     assert_eq!(interval(&before, "signing"), Span::days(90));
     assert_eq!(service.faults().await.unwrap(), Vec::<String>::new());
-    write("signing", 1).await;
-    write("master_encryption", 2).await;
+    write("signing", 0).await;
+    write("master_encryption", 1).await;
     let current = service.current(now()).await.unwrap();
     assert_eq!(interval(&current, "signing"), Span::days(90));
     assert_eq!(interval(&current, "master_encryption"), Span::days(365));
@@ -275,6 +278,7 @@ async fn a_key_type_is_added_once_and_has_its_policy() {
 #[tokio::test]
 async fn a_fault_that_is_repaired_is_over_for_a_service_that_runs() {
     let (place, service) = service().await;
+    place.open_ring("one").await;
     let document = String::from_utf8(trust::json::canonical(&next("signing")).unwrap()).unwrap();
     let row = format!(
         "INSERT INTO rotation_policy VALUES ('signing', 2, '{document}', 'why', 'mallory', 0, 0)"

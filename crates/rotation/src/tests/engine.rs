@@ -44,6 +44,23 @@ pub async fn a_rotation_goes_from_its_check_to_the_end_of_the_old_version(place:
     assert_eq!((next.version, next.previous_version), (3, Some(2)));
 }
 
+/// The custodians took its ring off those that they call routine, and keys of `signing` stay in the key sets.
+#[tokio::test]
+async fn threat_a_rotation_under_way_keeps_the_grace_of_a_key_type_that_does_not_hold_any_more() {
+    let world = sqlite(1).await;
+    let engine = world.engine("one");
+    let event = world.event(&engine, ASSET).await;
+    while world.row(&event.id).await.promoted_at.is_none() {
+        match engine.run(&event.id).await.unwrap() {
+            Ran::Waits { look_at, .. } => world.until(look_at),
+            ran => panic!("{ran:?}"),
+        }
+    }
+    world.elsewhere().held = Some("signing".parse().unwrap());
+    assert_eq!(world.to_the_end(&engine, &event.id).await, ended("done"));
+    assert_eq!(world.states(ASSET), ["retired", "primary"]);
+}
+
 pub async fn a_step_that_fails_is_tried_again_and_then_left_to_a_person(place: Place) {
     let world = World::new(place, 1);
     let engine = world.engine("one");

@@ -6,7 +6,6 @@ use trust::KeyState;
 
 use super::frozen::Two;
 use super::rings::{ASSET, DAY, RING, Ring, executed};
-use super::world::inventory;
 use crate::drivers::{Answer, Driver as _, Task};
 use crate::engine::Ran;
 use crate::inventory::AssetChange;
@@ -18,7 +17,7 @@ pub async fn of_key_type(ring: &Ring, key_type: &str) {
         key_type: Some(key_type.parse().unwrap()),
         ..AssetChange::default()
     };
-    let inventory = inventory(&ring.place.store);
+    let inventory = ring.inventory();
     let by = ("olga", ring.now());
     let asset = ASSET.parse().unwrap();
     let changed = inventory.change(&asset, &change, "tokens", by);

@@ -9,7 +9,7 @@ use calendar::facts::{AssetFacts, Order, VersionFacts};
 use calendar::next_step::OldUse;
 use calendar::policy::Caches;
 use calendar::words::{Step, VersionState};
-use calendar::{KeyTypes, Policies, Span, Time};
+use calendar::{KeyTypes, Policies, Span, Time, Word};
 use serde_json::json;
 use store::testing::place::Place;
 use store::{RotationEventRow, RotationStepRow, Store};
@@ -47,6 +47,8 @@ pub enum Fault {
 pub struct Elsewhere {
     pub assets: Vec<AssetFacts>,
     pub orders: Vec<Order>,
+    /// The key type that all rotate by, whatever their rotations began with.
+    pub held: Option<Word>,
     pub fault: Option<Fault>,
     /// How often the driver was called, by event and step.
     pub calls: BTreeMap<(String, &'static str), usize>,
@@ -303,6 +305,11 @@ impl Inventory for Known {
     fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>> {
         let assets = self.0.lock().unwrap().assets.clone();
         Box::pin(async { Ok(assets) })
+    }
+
+    fn held<'a>(&'a self, _: &'a str, _: &'a Word) -> Doing<'a, Result<Option<Word>, Error>> {
+        let held = self.0.lock().unwrap().held.clone();
+        Box::pin(async { Ok(held) })
     }
 
     fn orders(&self, _: Time) -> Doing<'_, Result<Vec<Order>, Error>> {

@@ -319,6 +319,33 @@ pub async fn policies_follow_each_other(place: Place) {
         .unwrap();
 }
 
+/// Whoever decides next would come to the place, or to the number, that is taken.
+pub async fn threat_a_row_takes_the_leaf_or_the_numbers_of_later_policies(place: Place) {
+    place.ring("atp").await;
+    place.change(policy("api_key", 2)).await.unwrap();
+    place.ring("other").await;
+    let size = place.store.log_size().await.unwrap();
+    assert_eq!(size, 3);
+    let row = |version: i64, index: i64| {
+        format!(
+            "INSERT INTO rotation_policy SELECT 'api_key', {version}, document, reason, changed_by, changed_at, {index}
+                FROM rotation_policy WHERE version = 2"
+        )
+    };
+    for (version, index) in [(3, 3), (3, 100_000), (5, 2), (3, -1)] {
+        place.refuses(&row(version, index)).await;
+    }
+    // The head is raised for a moment.
+    let head = |size: i64| format!("UPDATE log_head SET size = {size}");
+    place.raw(&head(200_000)).await.unwrap();
+    place.refuses(&row(3, 100_000)).await;
+    place.raw(&head(size)).await.unwrap();
+    // What comes behind a gap does not keep the next one away.
+    assert_eq!(place.raw(&row(4, 2)).await.unwrap(), 1);
+    conflicts(&place, policy("api_key", 4), Subject::Policy).await;
+    place.change(policy("api_key", 5)).await.unwrap();
+}
+
 pub async fn no_hand_rewrites_the_inventory(place: Place) {
     place.ring("atp").await;
     place
@@ -332,8 +359,7 @@ pub async fn no_hand_rewrites_the_inventory(place: Place) {
         "UPDATE key_type SET added_by = 'x'",
         "DELETE FROM rotation_policy",
         "UPDATE rotation_policy SET document = '{}'",
-        "INSERT INTO rotation_policy SELECT key_type, 2, document, reason, changed_by, changed_at, 99 FROM rotation_policy",
-        "INSERT INTO rotation_policy SELECT key_type, 103, document, reason, changed_by, changed_at, 99 FROM rotation_policy",
+        "INSERT INTO rotation_policy SELECT key_type, 2, document, reason, changed_by, changed_at, 1 FROM rotation_policy",
         "DELETE FROM external_asset",
         "UPDATE external_asset SET registered_by = 'x'",
         "UPDATE external_asset SET id = 'external/b'",

@@ -91,7 +91,7 @@ pub struct DraftAnswer {
         ("sequence" = Option<u64>, Query, description = "Of `resume`: the place of that stop in its line"),
         ("rotation" = Option<String>, Query, description = "Of `ratification`, and of `resume` where one was not ratified in time: the emergency rotation, by its ceremony"),
         ("ratify_within_ms" = Option<u64>, Query, description = "Of `emergency-rotation`: after which the ring stops signing unless it is ratified; 24 h at most, and the default"),
-        ("document" = Option<String>, Query, description = "Of `rotation-policy`: the whole policy of a critical key type, canonical JSON in base64url without padding; its version is one more than that of the policy in force"),
+        ("document" = Option<String>, Query, description = "Of `rotation-policy`: the whole policy of a critical key type, canonical JSON in base64url without padding; its version is one more than that in force and that of the newest row"),
         ("Chancery-Time" = Option<String>, Header, description = "When the request was signed, such as 2026-11-22T09:00:00.000Z"),
         ("Chancery-Signature" = Option<String>, Header, description = "A member's read signature"),
     ),

@@ -46,7 +46,7 @@ pub struct PolicyVersionAnswer {
     /// The leaf that tells of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     log_index: Option<i64>,
-    /// Of a critical key type: a row behind the version in force, which no quorum decided and which is not followed.
+    /// Of a critical key type: no quorum decided what the row says, or the log does not tell so, and it is not followed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     undecided: bool,
     #[schema(value_type = Object)]

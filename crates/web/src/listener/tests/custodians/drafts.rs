@@ -138,7 +138,8 @@ async fn the_policy_of_a_critical_key_type_is_drafted_whole_and_compared_to_the_
     assert_eq!(differs(&longer, None), Some("policy"));
     // The first one replaces the figures that the key type begins with.
     let invented = changed(&|order| order.replaces = order.replaces.replace("90d", "9d"));
-    assert_eq!(differs(&invented, None), Some("policy to replace"));
+    let of_another_release = differs(&invented, None).unwrap();
+    assert!(of_another_release.starts_with("policy to replace (the service may be"));
     // What the quorum decided last is what it replaces.
     let last = changed(&|order| order.document = order.replaces.clone());
     assert_eq!(differs(&request, Some(&last)), None);
