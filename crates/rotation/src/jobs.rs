@@ -257,8 +257,8 @@ impl Scheduler {
         };
         rotated?;
         told?;
-        digested?;
-        watched.map(drop)
+        watched?;
+        digested
     }
 
     async fn rotate(&self) -> Result<(), Error> {
