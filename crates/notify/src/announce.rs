@@ -216,12 +216,13 @@ impl Announcer {
         let Some((kind, id)) = EventKind::of_act(&act).zip(act.reference.as_ref()) else {
             return Ok(None);
         };
+        // Somebody decided that they are told: an outage does not change that.
+        if kind == EventKind::Notice {
+            return self.notice(id, act.digest, now).await;
+        }
         // Nobody is to be woken by what is past: after an outage, or before there was a receiver.
         if now.since(act.time) >= self.context.settings.dead_after {
             return Ok(None);
-        }
-        if kind == EventKind::Notice {
-            return self.notice(id, now).await;
         }
         if !kind.is_of_a_ceremony() {
             let Ok(id) = id.parse() else {

@@ -2,7 +2,7 @@
 
 use calendar::alerts::escalation::EscalationLevel;
 use store::{Error, NewMessage};
-use trust::Time;
+use trust::{Sha256Digest, Time};
 
 use super::Announcer;
 use crate::event::EventKind;
@@ -103,16 +103,32 @@ impl Announcer {
         store.told_digest(row.slot).await
     }
 
-    /// To an audience outside, as it was decided.
-    pub(super) async fn notice(&self, id: &str, now: Time) -> Result<Option<NewMessage>, Error> {
-        let row = self.context.store.notice(id).await?;
+    /// To an audience outside, as it was decided: of a row that is not what its leaf commits to nothing is sent.
+    pub(super) async fn notice(
+        &self,
+        id: &str,
+        decided: Option<Sha256Digest>,
+        now: Time,
+    ) -> Result<Option<NewMessage>, Error> {
+        let row = match self.context.store.notice(id).await {
+            // Of one row alone.
+            Err(error) if error.is_corrupt() => None,
+            row => row?,
+        };
         let found = row.and_then(|row| {
             let audience = Audience::of(&row.audience)?;
-            Some((audience, notice::facts(&row)?))
+            Some((audience, notice::facts(&row, decided)?))
         });
-        Ok(found.and_then(|(audience, facts)| {
+        let message = found.and_then(|(audience, facts)| {
             let to = self.context.settings.of_audience(audience);
-            self.message_to(EventKind::Notice, format!("notice/{id}"), &facts, to, now)
-        }))
+            self.message_to(EventKind::Notice, notice::dedup(id), &facts, to, now)
+        });
+        if message.is_none() {
+            tracing::warn!(
+                notice = id,
+                "a notice is not sent: no contact of its audience is configured here, or its row is not what was decided"
+            );
+        }
+        Ok(message)
     }
 }

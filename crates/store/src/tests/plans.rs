@@ -461,6 +461,10 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (crate::compromise::REPORTS_OF_DAY, "compromise_report_day"),
         (crate::compromise::OPEN_REPORTS, "compromise_report_open"),
         (
+            crate::compromise::OPEN_REPORTS_OF,
+            "compromise_report_open_of",
+        ),
+        (
             crate::compromise::REPORTS_BEFORE,
             "compromise_report_received",
         ),
