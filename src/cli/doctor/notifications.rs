@@ -41,6 +41,10 @@ pub async fn notifications(
             bad(WHAT, problem.to_string(), advice)
         })
         .collect();
+    if !config.rotation.enabled {
+        let found = "rotation.enabled is false: this replica looks at no alert, and at no report of a compromise";
+        checks.push(note(WHAT, found, "enable it on one replica"));
+    }
     match waiting(store, world).await {
         Ok(check) => checks.push(check),
         Err(error) => checks.push(bad(
