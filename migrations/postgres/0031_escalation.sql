@@ -57,6 +57,7 @@ CREATE TABLE notice (
     UNIQUE (incident, audience, decision)
 );
 CREATE INDEX notice_decided ON notice (decided_at, id);
+CREATE INDEX log_leaf_notice ON log_leaf (idx) WHERE kind = 'alert' AND substr(body, 1, 18) = '{"action":"notify"';
 CREATE TRIGGER notice_no_delete BEFORE DELETE OR TRUNCATE ON notice
     FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('a notice is never deleted');
 CREATE TRIGGER notice_no_update BEFORE UPDATE ON notice

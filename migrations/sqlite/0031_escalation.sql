@@ -56,6 +56,7 @@ CREATE TABLE notice (
     UNIQUE (incident, audience, decision)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notice_decided ON notice (decided_at, id);
+CREATE INDEX log_leaf_notice ON log_leaf (idx) WHERE kind = 'alert' AND substr(body, 1, 18) = '{"action":"notify"';
 CREATE TRIGGER notice_no_delete BEFORE DELETE ON notice
 BEGIN SELECT RAISE(ABORT, 'a notice is never deleted'); END;
 CREATE TRIGGER notice_no_update BEFORE UPDATE ON notice

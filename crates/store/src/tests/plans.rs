@@ -384,6 +384,7 @@ pub async fn emergencies_are_found_by_indexes_of_their_own(place: Place) {
         (asked.last_before, "log_leaf_unratified"),
         (leaves::LEAVES_OF_CLONES, "log_leaf_passkey"),
         (leaves::LEAVES_OF_WITHDRAWALS, "log_leaf_withdrawal"),
+        (leaves::LEAVES_OF_NOTICES, "log_leaf_notice"),
     ] {
         let plan = plan(&place, sql).await;
         let found = plan.iter().any(|line| line.contains(index));
