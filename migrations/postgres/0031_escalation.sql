@@ -29,12 +29,13 @@ CREATE TABLE compromise_report (
     decided_at        BIGINT CHECK ((decided_at IS NULL) = (state = 'open')),
     decided_by        TEXT CHECK ((decided_by IS NULL) = (decided_at IS NULL)),
     decision          TEXT CHECK ((decision IS NULL) = (decided_at IS NULL)),
-    -- The rotations that were declared.
+    -- The rotation that was declared; none where the key was revoked already.
     rotation          TEXT CHECK (rotation IS NULL OR state = 'declared')
 );
 CREATE INDEX compromise_report_day ON compromise_report (principal, day);
 CREATE INDEX compromise_report_received ON compromise_report (received_at, id);
-CREATE INDEX compromise_report_open ON compromise_report (id) WHERE state = 'open';
+CREATE INDEX compromise_report_open ON compromise_report (received_at, id) WHERE state = 'open';
+CREATE INDEX compromise_report_open_of ON compromise_report (principal) WHERE state = 'open';
 CREATE TRIGGER compromise_report_no_delete BEFORE DELETE OR TRUNCATE ON compromise_report
     FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('a report is never deleted');
 CREATE TRIGGER compromise_report_is_decided BEFORE UPDATE ON compromise_report FOR EACH ROW
@@ -56,6 +57,7 @@ CREATE TABLE notice (
     UNIQUE (incident, audience, decision)
 );
 CREATE INDEX notice_decided ON notice (decided_at, id);
+CREATE INDEX log_leaf_notice ON log_leaf (idx) WHERE kind = 'alert' AND substr(body, 1, 18) = '{"action":"notify"';
 CREATE TRIGGER notice_no_delete BEFORE DELETE OR TRUNCATE ON notice
     FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('a notice is never deleted');
 CREATE TRIGGER notice_no_update BEFORE UPDATE ON notice

@@ -29,12 +29,13 @@ CREATE TABLE compromise_report (
     decided_at        INTEGER CHECK ((decided_at IS NULL) = (state = 'open')),
     decided_by        TEXT CHECK ((decided_by IS NULL) = (decided_at IS NULL)),
     decision          TEXT CHECK ((decision IS NULL) = (decided_at IS NULL)),
-    -- The rotations that were declared.
+    -- The rotation that was declared; none where the key was revoked already.
     rotation          TEXT CHECK (rotation IS NULL OR state = 'declared')
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX compromise_report_day ON compromise_report (principal, day);
 CREATE INDEX compromise_report_received ON compromise_report (received_at, id);
-CREATE INDEX compromise_report_open ON compromise_report (id) WHERE state = 'open';
+CREATE INDEX compromise_report_open ON compromise_report (received_at, id) WHERE state = 'open';
+CREATE INDEX compromise_report_open_of ON compromise_report (principal) WHERE state = 'open';
 CREATE TRIGGER compromise_report_no_delete BEFORE DELETE ON compromise_report
 BEGIN SELECT RAISE(ABORT, 'a report is never deleted'); END;
 CREATE TRIGGER compromise_report_is_decided BEFORE UPDATE ON compromise_report WHEN OLD.state <> 'open'
@@ -55,6 +56,7 @@ CREATE TABLE notice (
     UNIQUE (incident, audience, decision)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notice_decided ON notice (decided_at, id);
+CREATE INDEX log_leaf_notice ON log_leaf (idx) WHERE kind = 'alert' AND substr(body, 1, 18) = '{"action":"notify"';
 CREATE TRIGGER notice_no_delete BEFORE DELETE ON notice
 BEGIN SELECT RAISE(ABORT, 'a notice is never deleted'); END;
 CREATE TRIGGER notice_no_update BEFORE UPDATE ON notice

@@ -207,9 +207,9 @@ fn shown(alert: &AlertView) -> String {
     }
     if let Some(one) = &alert.escalation {
         lines.extend(one.level.map(|level| format!("level         {level}")));
-        let told: Vec<&str> = one.told.iter().map(|level| level.as_str()).collect();
-        if !told.is_empty() {
-            lines.push(format!("told          {}", told.join(", ")));
+        let called: Vec<&str> = one.called.iter().map(|level| level.as_str()).collect();
+        if !called.is_empty() {
+            lines.push(format!("called        {}", called.join(", ")));
         }
         let next = one.next.as_ref();
         lines.extend(next.map(|next| format!("next level    {} at {}", next.level, next.at)));

@@ -7,6 +7,7 @@ use ::rotation::notices::{NoticeDecision, NoticeView};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use trust::Time;
+use trust::text::spelled_out;
 use verify::output::{Failure, Output, table};
 
 use super::rotation::{failed, open_scheduler};
@@ -16,11 +17,12 @@ use super::{CliContext, World};
 pub enum Command {
     /// Show what an audience would be told. Nothing is kept and nothing is sent.
     Show(Said),
-    /// Decide that an audience is told: it is recorded, and sent to the contacts of the audience.
+    /// Decide that an audience is told: it is recorded, and sent to the contacts of the audience. The same again is sent where
+    /// there is no message of it yet.
     Send(SendNotice),
     /// Decide that an audience is not told: it is recorded, and nothing is sent.
     Withhold(WithholdNotice),
-    /// List what was decided, the latest first.
+    /// List what was decided, the latest first, and how far each message is.
     List {
         /// Continue behind what a listing named.
         #[arg(long)]
@@ -214,17 +216,18 @@ pub async fn run(
 fn listed(notices: &[NoticeView]) -> String {
     table(
         &[
-            "notice", "incident", "audience", "decision", "by", "at", "reason",
+            "notice", "incident", "audience", "decision", "delivery", "by", "at", "reason",
         ],
         notices.iter().map(|one| {
             [
                 one.id.clone(),
-                one.incident.clone(),
-                one.audience.clone(),
+                spelled_out(&one.incident),
+                spelled_out(&one.audience),
                 one.decision.to_owned(),
-                one.by.clone(),
+                one.delivery.unwrap_or("-").to_owned(),
+                spelled_out(&one.by),
                 one.at.to_string(),
-                one.reason.clone(),
+                spelled_out(&one.reason),
             ]
         }),
     )

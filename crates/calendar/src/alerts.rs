@@ -169,7 +169,7 @@ impl AlertName {
             Self::KeyStoreUnavailable | Self::KeyStoreCorrupt => "chancery doctor".to_owned(),
             Self::JobFailed | Self::JobLate => "chancery job list".to_owned(),
             Self::RetiredKeyUsed => format!("chancery key show {subject}"),
-            Self::CompromiseReported => "chancery emergency reports".to_owned(),
+            Self::CompromiseReported => format!("chancery emergency reports {subject}"),
         }
     }
 }

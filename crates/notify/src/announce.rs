@@ -140,7 +140,6 @@ impl Announcer {
         while self.announce_alerts(now).await? {}
         while self.announce_levels(now).await? {}
         self.announce_digest(now).await?;
-        self.announce_notices(now).await?;
         if due(self.orders_looked, ORDERS) {
             self.orders = self.orders_near(now).await?;
             self.orders_looked = Some(now);
@@ -217,6 +216,10 @@ impl Announcer {
         let Some((kind, id)) = EventKind::of_act(&act).zip(act.reference.as_ref()) else {
             return Ok(None);
         };
+        // Somebody decided that they are told: an outage does not change that.
+        if kind == EventKind::Notice {
+            return self.notice(id, act.digest, now).await;
+        }
         // Nobody is to be woken by what is past: after an outage, or before there was a receiver.
         if now.since(act.time) >= self.context.settings.dead_after {
             return Ok(None);

@@ -55,6 +55,13 @@ impl Settings {
         contacts.map_or(Vec::new(), |contacts| self.addressees(&contacts.to))
     }
 
+    /// Whether an audience outside names this contact of a mail receiver.
+    pub(crate) fn is_outside(&self, receiver: &str, contact: &str) -> bool {
+        let audiences = self.audiences.values();
+        let mut named = audiences.flat_map(|audience| &audience.to);
+        named.any(|name| name.split_once('/') == Some((receiver, contact)))
+    }
+
     /// After which times levels are told.
     pub fn ladder(&self) -> Ladder {
         // It was looked at when the settings were read.
@@ -84,6 +91,17 @@ impl Settings {
                 );
                 return Err(Invalid::new(setting, problem));
             }
+        }
+        // A webhook would also get what is for operations.
+        let audiences = self.audiences.iter();
+        let mut outside =
+            audiences.flat_map(|(audience, one)| one.to.iter().map(move |to| (audience, to)));
+        if let Some((audience, to)) = outside.find(|(_, to)| !to.contains('/')) {
+            let audience = audience.as_str();
+            let problem = format!(
+                "{audience}: {to:?} is no MAIL/CONTACT; an audience outside is told by mail"
+            );
+            return Err(Invalid::new("notify.audiences", problem));
         }
         Ok(())
     }

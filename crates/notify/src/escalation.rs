@@ -53,7 +53,7 @@ impl Digest {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AudienceContacts {
-    /// As [`Level::to`].
+    /// `MAIL/CONTACT`: a contact of a mail receiver.
     pub to: Vec<String>,
 }
 

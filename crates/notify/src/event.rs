@@ -236,6 +236,7 @@ impl EventKind {
             (ActKind::Emergency, STOP) => Some(Self::EmergencyStopped),
             (ActKind::Emergency, RESUME) => Some(Self::EmergencyResumed),
             (ActKind::Emergency, RATIFY) => Some(Self::EmergencyRatified),
+            (ActKind::Alert, NOTIFY) => Some(Self::Notice),
             (ActKind::Ceremony, "accepted") | (ActKind::Log, "clock-correction") => {
                 Some(Self::Closed)
             }

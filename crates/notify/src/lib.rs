@@ -40,7 +40,10 @@ pub use context::Context;
 pub use escalation::{AudienceContacts, Digest, Level};
 pub use event::{EventKind, NOTIFY};
 pub use http::client as http_client;
-pub use notice::{Audience, DO_NOT_NOTIFY, Incident, LONGEST as LONGEST_SAID, rendered as notice};
+pub use notice::{
+    Audience, DO_NOT_NOTIFY, Incident, LONGEST as LONGEST_SAID, dedup as notice_dedup,
+    digest as notice_digest, rendered as notice,
+};
 pub use notifier::{Notifier, Problem};
 pub use render::Sender;
 pub use retry::Outcome;

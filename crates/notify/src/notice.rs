@@ -2,8 +2,11 @@
 //! before somebody decided that it is.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use store::NoticeRow;
-use trust::Time;
+use trust::json::canonical;
+use trust::text::spelled_out;
+use trust::{Sha256Digest, Time};
 
 use crate::facts::{Facts, shown};
 use crate::render::Sender;
@@ -11,6 +14,9 @@ use crate::template::{Language, Text, fill_text};
 
 /// Characters of what a person says of an incident.
 pub const LONGEST: usize = 300;
+
+/// The version of the form that leaves commit to.
+const DIGEST: &str = "chancery/notice.v1";
 
 /// The action of the leaf by which it is decided that an audience is not told.
 pub const DO_NOT_NOTIFY: &str = "do-not-notify";
@@ -121,15 +127,43 @@ pub fn rendered(
     fill_text(audience.template(language), value)
 }
 
-/// What is kept of a notice until it was delivered: its text as it was decided.
-pub fn facts(row: &NoticeRow) -> Option<Facts> {
-    let body: serde_json::Value = serde_json::from_str(&row.body).ok()?;
+/// What the leaf of a decision commits to (docs/LOG.md): canonical JSON (RFC 8785) of the decision and of what is sent, with the
+/// version of that form. None of a row that this program cannot have written.
+pub fn digest(row: &NoticeRow) -> Option<Sha256Digest> {
+    let sent: Value = serde_json::from_str(&row.body).ok()?;
+    let decided = json!({
+        "audience": row.audience,
+        "body": sent["body"],
+        "decided_at": row.decided_at,
+        "decided_by": row.decided_by,
+        "decision": row.decision(),
+        "id": row.id,
+        "incident": row.incident,
+        "reason": row.reason,
+        "subject": sent["subject"],
+        "v": DIGEST,
+    });
+    Some(Sha256Digest::of(&canonical(&decided).ok()?))
+}
+
+/// What its message is told by, once.
+pub fn dedup(id: &str) -> String {
+    format!("notice/{id}")
+}
+
+/// What is kept of a notice until it was delivered: its text as it was decided. None where the leaf of the decision is about
+/// something else.
+pub fn facts(row: &NoticeRow, decided: Option<Sha256Digest>) -> Option<Facts> {
+    let is_decided = row.notify && digest(row) == decided && decided.is_some();
+    let body: Value = serde_json::from_str(&row.body)
+        .ok()
+        .filter(|_| is_decided)?;
     let (subject, text) = (body["subject"].as_str()?, body["body"].as_str()?);
     Some(Facts {
         operation: "notice".to_owned(),
         state: row.audience.clone(),
         subjects: vec![shown(subject)],
-        lines: text.lines().map(shown).collect(),
+        lines: text.lines().map(spelled_out).collect(),
         by: shown(&row.decided_by),
         ..Facts::of_test(row.decided_at, "")
     })
@@ -168,6 +202,58 @@ mod tests {
                     assert!(text.body.contains(part), "{audience:?} {part}: {text:?}");
                 }
             }
+        }
+    }
+
+    fn row() -> NoticeRow {
+        NoticeRow {
+            id: format!("no_{}", "0".repeat(32)),
+            incident: "cr_1".to_owned(),
+            audience: "partners".to_owned(),
+            notify: true,
+            reason: "they verify".to_owned(),
+            body: r#"{"subject":"Incident","body":"line 1
+line 2"}"#
+                .to_owned(),
+            decided_at: "2026-11-30T10:00:00.000Z".parse().unwrap(),
+            decided_by: "olga".to_owned(),
+        }
+    }
+
+    /// The form is in leaves: it never changes.
+    #[test]
+    fn the_digest_is_that_of_the_documented_form() {
+        let text = r#"{"audience":"partners","body":"line 1
+line 2","decided_at":"2026-11-30T10:00:00.000Z","decided_by":"olga","decision":"notify","id":"no_00000000000000000000000000000000","incident":"cr_1","reason":"they verify","subject":"Incident","v":"chancery/notice.v1"}"#;
+        assert_eq!(digest(&row()), Some(Sha256Digest::of(text.as_bytes())));
+        let not = NoticeRow {
+            notify: false,
+            body: "{}".to_owned(),
+            ..row()
+        };
+        let text = r#"{"audience":"partners","body":null,"decided_at":"2026-11-30T10:00:00.000Z","decided_by":"olga","decision":"do-not-notify","id":"no_00000000000000000000000000000000","incident":"cr_1","reason":"they verify","subject":null,"v":"chancery/notice.v1"}"#;
+        assert_eq!(digest(&not), Some(Sha256Digest::of(text.as_bytes())));
+    }
+
+    #[test]
+    fn threat_a_row_that_is_not_what_was_decided_is_not_sent() {
+        let decided = digest(&row());
+        // As long as what a person may say.
+        let long = "x".repeat(800);
+        let said = NoticeRow {
+            body: json!({"subject": "Incident", "body": long}).to_string(),
+            ..row()
+        };
+        assert_eq!(facts(&said, digest(&said)).unwrap().lines, [long]);
+        assert!(facts(&row(), decided).is_some());
+        assert_eq!(facts(&said, decided), None);
+        assert_eq!(facts(&row(), None), None);
+        for audience in ["customers", "regulator"] {
+            let other = NoticeRow {
+                audience: audience.to_owned(),
+                ..row()
+            };
+            assert_eq!(facts(&other, decided), None);
         }
     }
 

@@ -83,8 +83,12 @@ impl Notifier {
         let id = message_id(&self.context, &format!("test/{name}/{now}"));
         let recipients: Vec<String> = match receiver {
             Receiver::Mail(mail) => {
-                let contacts = mail.contacts.keys().map(|name| format!("{PREFIX}{name}"));
-                mail.addresses.keys().cloned().chain(contacts).collect()
+                let contacts = mail.contacts.keys();
+                // Who is outside gets nothing that nobody decided.
+                let settings = &self.context.settings;
+                let inside = contacts.filter(|contact| !settings.is_outside(name, contact));
+                let inside = inside.map(|contact| format!("{PREFIX}{contact}"));
+                mail.addresses.keys().cloned().chain(inside).collect()
             }
             _ => vec![String::new()],
         };

@@ -417,6 +417,10 @@ mod tests {
             ),
             ("[digest]\nhour = 24".to_owned(), "hour"),
             ("[audiences.press]\nto = []".to_owned(), "press"),
+            (
+                format!("{webhook}url = \"https://hooks.example/\"\n[audiences.partners]\nto = [\"ops\"]"),
+                "told by mail",
+            ),
             (format!("{mail}contacts = {{ \"a/b\" = \"a@a.example\" }}"), "no name"),
             (
                 format!("{mail}contacts = {{ desk = \"d@a.example\" }}\n[digest]\nto = [\"people/ada\"]"),

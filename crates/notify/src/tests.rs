@@ -5,6 +5,7 @@ mod away;
 mod bounds;
 mod endpoint;
 mod escalation;
+mod notices;
 mod once;
 mod rotations;
 mod world;

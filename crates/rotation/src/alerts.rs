@@ -96,9 +96,9 @@ pub struct EscalationView {
     pub level: Option<EscalationLevel>,
     /// Since when it counts: when it began, became graver, or was told again after a silence.
     pub since: Time,
-    /// The levels whose contacts were told since it fires, and hear of its end.
-    pub told: Vec<EscalationLevel>,
-    /// The next level and when it is told; none where somebody looks after it, or there is no next one.
+    /// The levels that were called since it fires, and hear of its end: so far as they have contacts.
+    pub called: Vec<EscalationLevel>,
+    /// The next level that was not called yet, and when it is; none where somebody looks after it, or there is no next one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<NextLevel>,
 }
@@ -128,15 +128,17 @@ impl EscalationView {
         }
         let Escalation { since, reached } = alert.escalation;
         let severity = alert.severity();
-        let next = EscalationLevel::at(reached.saturating_add(1)).filter(|level| {
+        // After a silence it climbs anew, and those that were called hear at once that it fires on.
+        let called = reached.max(record.levels_told);
+        let next = EscalationLevel::at(called.saturating_add(1)).filter(|level| {
             let climbs = alert.is_firing() && alert.acknowledged.is_none();
             let waits = alert.silence.is_none();
-            climbs && waits && ladder.reached(severity, ladder.after(*level)) > reached
+            climbs && waits && ladder.reached(severity, ladder.after(*level)) > called
         });
         Some(Self {
             level: EscalationLevel::at(reached),
             since,
-            told: EscalationLevel::first(record.levels_told).to_vec(),
+            called: EscalationLevel::first(record.levels_told).to_vec(),
             next: next.map(|level| NextLevel {
                 level,
                 at: since + ladder.after(level),
@@ -359,20 +361,9 @@ impl Engine {
     }
 }
 
-/// What a row becomes. News that nobody was told of yet stay, unless there are later ones. Of what began and ended before
-/// anybody was told of it nothing is told.
+/// What a row becomes. News that nobody was told of yet stay, unless there are later ones. That nothing is told of what began
+/// and ended before anybody was told of it is decided where it is written.
 fn with(was: &AlertRecord, alert: Alert, news: Option<News>, now: Time) -> AlertRecord {
-    // News of a silence that ended are not of the beginning, which was told.
-    let begins = matches!(was.alert.phase, Phase::Firing { since, .. } if since == was.alert.escalation.since);
-    let unheard = begins && was.news == Some(News::Firing) && was.levels_told == 0;
-    if unheard && news == Some(News::Resolved) {
-        return AlertRecord {
-            alert,
-            news: None,
-            changed_at: to_row(now),
-            ..was.clone()
-        };
-    }
     AlertRecord {
         id: was.id.clone(),
         alert,

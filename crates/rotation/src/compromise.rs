@@ -1,14 +1,23 @@
 //! Reports of compromise: a named principal says that somebody else may have a key, which calls people and drafts what they could
 //! declare; a person decides. Each report and each decision has its leaf.
 
+mod draft;
+mod record;
+
+use std::collections::BTreeMap;
+
 use calendar::Time;
 use calendar::alerts::rules::ReportFacts;
 use calendar::name::{AssetName, Word};
 use log::Event;
 use serde::Serialize;
-use store::{Change, CompromiseDecision, CompromiseRow, MAX_PAGE};
+use store::{Change, CompromiseDecision, CompromiseRow, KeyRow, MAX_PAGE, MostReports, OpenReport};
 use trust::leaf::ActKind;
 use trust::{Kid, Sha256Digest, hex, text};
+
+pub use self::draft::DraftView;
+
+use self::draft::{Answer, draft};
 
 use crate::alerts::alert_id;
 use crate::drivers::ring_of_asset;
@@ -18,8 +27,9 @@ use crate::times::{from_row, to_row};
 use calendar::admission::Refusal;
 use calendar::alerts::AlertName;
 
-/// Reports of one principal and day.
+/// Reports of one principal and day, and of one principal that nobody has decided.
 pub const MOST_A_DAY: i64 = 100;
+pub const MOST_UNDECIDED: i64 = 500;
 
 /// Reports of a page at most.
 pub const REPORTS_MAX: usize = 1_000;
@@ -83,7 +93,7 @@ pub struct ReportView {
     pub decision: Option<DecisionView>,
     /// The alert that calls people while it is open.
     pub alert: String,
-    /// What could be declared; none once it is decided.
+    /// What could be declared; none once it is decided, or where the key is not there any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub draft: Option<DraftView>,
 }
@@ -94,28 +104,9 @@ pub struct DecisionView {
     pub at: trust::Time,
     pub by: String,
     pub reason: String,
-    /// The rotation that was declared.
+    /// The rotation that was declared; none of a key that was revoked already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<String>,
-}
-
-/// A declaration that nobody has signed: who signs compares it first. It is made of the report whenever it is asked for, ends with
-/// it, and permits nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DraftView {
-    /// `emergency-rotation` of a ring, which members of the roster propose and approve; `declaration` of what else rotates.
-    pub operation: &'static str,
-    pub asset: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ring: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kid: Option<String>,
-    pub compromised_since: trust::Time,
-    pub reason: String,
-    /// What the ceremony or the rotation names as its ticket.
-    pub ticket: String,
-    /// What to type; a member adds who they are and their key.
-    pub command: String,
 }
 
 /// Reports, the latest first.
@@ -127,6 +118,13 @@ pub struct ReportPage {
     pub next: Option<String>,
 }
 
+/// What a person decides.
+enum Verdict {
+    Dismissed,
+    /// With the rotation, where one was declared.
+    Declared(Option<String>),
+}
+
 /// The name of a report, for its principal and their name for it.
 fn report_id(principal: &str, report: &str) -> String {
     let named = format!("chancery/compromise-report.v1\n{principal}\n{report}");
@@ -135,52 +133,23 @@ fn report_id(principal: &str, report: &str) -> String {
     format!("cr_{}", hex::encode(half))
 }
 
-/// What its alert is about: the key, where one is named.
-fn subject(row: &CompromiseRow) -> &str {
-    row.kid.as_deref().unwrap_or(&row.asset)
-}
-
-fn draft(row: &CompromiseRow) -> DraftView {
-    let ring = ring_of_asset(&row.asset);
-    let since = row.compromised_since.unwrap_or(row.received_at);
-    let command = match ring {
-        Some(ring) => format!(
-            "chancery emergency rotate --ring {ring} --compromised-since {since} --ticket {} --reason TEXT --proposer MEMBER --key KEY",
-            row.id
-        ),
-        None => format!("chancery emergency declare {} --reason TEXT", row.id),
-    };
-    DraftView {
-        operation: match ring {
-            Some(_) => "emergency-rotation",
-            None => "declaration",
-        },
-        asset: row.asset.clone(),
-        ring: ring.map(str::to_owned),
-        kid: row.kid.clone(),
-        compromised_since: since,
-        reason: row.reason.clone(),
-        ticket: row.id.clone(),
-        command,
-    }
-}
-
 impl ReportView {
-    fn of(row: CompromiseRow) -> Self {
-        let alert = alert_id(AlertName::CompromiseReported, subject(&row));
-        let draft = row.decision.is_none().then(|| draft(&row));
+    fn of(row: CompromiseRow, key: Option<&KeyRow>) -> Self {
+        let alert = alert_id(AlertName::CompromiseReported, &row.id);
+        let is_open = row.decision.is_none();
+        let draft = is_open.then(|| draft(&row, key)).flatten();
         let state = match &row.decision {
             None => "open",
-            Some(decision) if decision.rotation.is_some() => "declared",
+            Some(decision) if decision.is_declared => "declared",
             Some(_) => "dismissed",
         };
         Self {
             id: row.id,
             report: row.report,
             by: row.principal,
-            asset: row.asset,
+            asset: row.asset.to_string(),
             key_type: row.key_type,
-            kid: row.kid,
+            kid: row.kid.map(|kid| kid.to_string()),
             source: row.source,
             reason: row.reason,
             evidence: row.evidence,
@@ -225,8 +194,8 @@ impl CompromiseReport {
     /// Whether a row says the same.
     fn is(&self, row: &CompromiseRow) -> bool {
         let same_target = match &self.target {
-            Target::Key(kid) => row.kid.as_deref() == Some(kid.as_str()),
-            Target::Asset(asset) => row.kid.is_none() && row.asset == asset.as_str(),
+            Target::Key(kid) => row.kid.as_ref() == Some(kid),
+            Target::Asset(asset) => row.kid.is_none() && row.asset == *asset,
         };
         same_target
             && row.source == self.source
@@ -234,15 +203,6 @@ impl CompromiseReport {
             && row.evidence == self.evidence
             && row.compromised_since == self.compromised_since.map(to_row)
     }
-}
-
-/// What the leaf commits to: everything that was said.
-fn digest(row: &CompromiseRow) -> Sha256Digest {
-    let said = serde_json::json!({
-        "asset": row.asset, "compromised_since": row.compromised_since, "evidence": row.evidence, "kid": row.kid,
-        "principal": row.principal, "reason": row.reason, "report": row.report, "source": row.source,
-    });
-    Sha256Digest::of(said.to_string().as_bytes())
 }
 
 impl Engine {
@@ -274,11 +234,12 @@ impl Engine {
         report.check(now)?;
         let id = report_id(by, &report.report);
         if let Some(row) = self.store().compromise_report(&id).await? {
-            return repeated(report, row);
+            return self.repeated(report, row).await;
         }
         // Before anything is looked up for it; decided again with the row.
         let filed = self.store().compromise_reports_of_day(by, to_row(now));
-        if filed.await? >= MOST_A_DAY {
+        let open = self.store().open_compromise_reports_of(by);
+        if filed.await? >= MOST_A_DAY || open.await? >= MOST_UNDECIDED {
             return Err(Error::ReportQuota);
         }
         let (asset, key_type) = self.compromise_target(&report.target).await?;
@@ -286,10 +247,10 @@ impl Engine {
             id,
             principal: by.to_owned(),
             report: report.report.clone(),
-            asset: asset.to_string(),
+            asset,
             key_type: key_type.to_string(),
             kid: match &report.target {
-                Target::Key(kid) => Some(kid.as_str().to_owned()),
+                Target::Key(kid) => Some(kid.clone()),
                 Target::Asset(_) => None,
             },
             source: report.source.clone(),
@@ -299,32 +260,31 @@ impl Engine {
             received_at: to_row(now),
             decision: None,
         };
-        let kid = match &report.target {
-            Target::Key(kid) => Some(kid),
-            Target::Asset(_) => None,
-        };
         let said = format!("{}: {}", row.source, row.reason);
         let event = Event {
-            asset: Some(&row.asset),
-            ring: ring_of_asset(&row.asset),
-            kid,
+            asset: Some(row.asset.as_str()),
+            ring: ring_of_asset(row.asset.as_str()),
+            kid: row.kid.as_ref(),
             reason: Some(&said),
             reference: Some(&row.id),
             compromised_since: row.compromised_since,
-            digest: Some(digest(&row)),
+            digest: Some(record::report(&row).map_err(crate::error::Error::from)?),
             ..Event::new(ActKind::Alert, "report-compromise", by, to_row(now))
         };
         let change = Change::ReportCompromise {
             row: Box::new(row.clone()),
-            most: MOST_A_DAY,
+            most: MostReports {
+                a_day: MOST_A_DAY,
+                open: MOST_UNDECIDED,
+            },
         };
         match self.log().commit(&change, &event).await {
-            Ok(_) => Ok((ReportView::of(row), false)),
+            Ok(_) => Ok((self.viewed(row).await?, false)),
             Err(store::Error::Already { .. }) => Err(Error::ReportQuota),
             // Another replica took the same.
             Err(error) if error.is_conflict() => {
                 match self.store().compromise_report(&row.id).await? {
-                    Some(row) => repeated(report, row),
+                    Some(row) => self.repeated(report, row).await,
                     None => Err(error.into()),
                 }
             }
@@ -347,14 +307,51 @@ impl Engine {
         let rows = self.store().compromise_reports_before(at, asked).await?;
         let last = rows.last().filter(|_| rows.len() == limit);
         let next = last.map(|row| format!("{}/{}", row.received_at.millis(), row.id));
-        Ok(ReportPage {
-            reports: rows.into_iter().map(ReportView::of).collect(),
-            next,
-        })
+        let keys = self.reported_keys(&rows).await?;
+        let views = rows.into_iter().map(|row| {
+            let key = row.kid.as_ref().and_then(|kid| keys.get(kid));
+            ReportView::of(row, key)
+        });
+        let reports = views.collect();
+        Ok(ReportPage { reports, next })
     }
 
     pub async fn compromise_report(&self, id: &str) -> Result<ReportView, Error> {
-        self.report_row(id).await.map(ReportView::of)
+        let row = self.report_row(id).await?;
+        self.viewed(row).await
+    }
+
+    async fn viewed(&self, row: CompromiseRow) -> Result<ReportView, Error> {
+        let key = self.reported_key(&row).await?;
+        Ok(ReportView::of(row, key.as_ref()))
+    }
+
+    async fn reported_key(&self, row: &CompromiseRow) -> Result<Option<KeyRow>, Error> {
+        let keys = self.reported_keys(std::slice::from_ref(row)).await?;
+        Ok(keys.into_values().next())
+    }
+
+    /// The keys that open ones of these reports name. One that cannot be read has no draft, and hides no other.
+    async fn reported_keys(&self, rows: &[CompromiseRow]) -> Result<BTreeMap<Kid, KeyRow>, Error> {
+        let open = rows.iter().filter(|row| row.decision.is_none());
+        let kids = open.filter_map(|row| row.kid.as_ref().map(Kid::to_string));
+        let kids: Vec<String> = kids.collect();
+        if kids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let keys = self.store().keys_of(&kids).await?.read.into_iter();
+        Ok(keys.map(|key| (key.kid.clone(), key)).collect())
+    }
+
+    async fn repeated(
+        &self,
+        report: &CompromiseReport,
+        row: CompromiseRow,
+    ) -> Result<(ReportView, bool), Error> {
+        match report.is(&row) {
+            true => Ok((self.viewed(row).await?, true)),
+            false => Err(Error::ReportOther(row.id)),
+        }
     }
 
     /// Nothing was compromised: its alert ends.
@@ -365,10 +362,11 @@ impl Engine {
     ) -> Result<ReportView, Error> {
         check_reason(reason)?;
         let row = self.report_row(id).await?;
-        self.decide(row, (by, reason), None).await
+        self.decide(row, (by, reason), Verdict::Dismissed).await
     }
 
-    /// Declares the emergency for the asset of a report: an emergency rotation that is open already is that of the report too.
+    /// Declares the emergency for the asset of a report: an emergency rotation that is open already is that of the report too. A
+    /// key that is not the primary is revoked by a ceremony before that: no rotation would touch it.
     pub async fn declare_compromise(
         &self,
         id: &str,
@@ -379,9 +377,26 @@ impl Engine {
         if row.decision.is_some() {
             return Err(decided(&row));
         }
-        let unreadable = || Error::Inventory(crate::error::Error::UnknownAsset);
-        let asset: AssetName = row.asset.parse().map_err(|_| unreadable())?;
-        let (asset, key_type) = self.compromise_target(&Target::Asset(asset)).await?;
+        let key = self.reported_key(&row).await?;
+        match Answer::of(&row, key.as_ref()) {
+            Some(Answer::Rotation | Answer::Declaration) => {}
+            Some(Answer::Revoked) => {
+                let revoked = Verdict::Declared(None);
+                return self.decide(row, (by, reason), revoked).await;
+            }
+            Some(Answer::Revocation) => {
+                let state = key.map_or("unknown", |key| key.status.as_str());
+                let draft = self.viewed(row).await?.draft;
+                let command = draft.map(|draft| draft.command).unwrap_or_default();
+                return Err(Error::ReportKey { state, command });
+            }
+            None => {
+                let kid = row.kid.as_ref().map(Kid::to_string);
+                return Err(Error::UnknownKey(kid.unwrap_or_default()));
+            }
+        }
+        let target = Target::Asset(row.asset.clone());
+        let (asset, key_type) = self.compromise_target(&target).await?;
         let said = format!("{id}: {reason}");
         let declared = self.declare(&key_type, Some(&asset), (by, &said)).await;
         let rotation = match declared {
@@ -390,34 +405,51 @@ impl Engine {
             Err(error) => return Err(error),
         };
         let rotation = rotation.ok_or(Refusal::UnknownAsset)?;
-        self.decide(row, (by, reason), Some(rotation)).await
+        let declared = Verdict::Declared(Some(rotation));
+        self.decide(row, (by, reason), declared).await
     }
 
-    /// What the rules are told: the oldest first, so that an alert says what was said first.
-    pub(crate) async fn report_facts(&self) -> Result<Vec<ReportFacts>, Error> {
-        let mut open: Vec<CompromiseRow> = Vec::new();
-        while open.len() < MOST_OPEN {
-            let after = open.last().map_or("", |row| row.id.as_str());
-            let page = self
-                .store()
-                .open_compromise_reports(after, MAX_PAGE)
-                .await?;
-            let full = page.len() as i64 == MAX_PAGE;
-            open.extend(page);
-            if !full {
-                break;
+    /// What the rules are told, and whether that is all there is. The latest come first: where there are too many, those have their
+    /// alerts already that are left out.
+    pub(crate) async fn report_facts(&self) -> Result<(Vec<ReportFacts>, bool), Error> {
+        let mut open: Vec<OpenReport> = Vec::new();
+        let mut unreadable = 0;
+        let whole = loop {
+            let last = open.last();
+            let at = last.map_or((i64::MAX, ""), |row| {
+                (row.received_at.millis(), row.id.as_str())
+            });
+            let page = self.store().open_compromise_reports(at, MAX_PAGE).await?;
+            let (read, left) = (page.read.len(), page.unreadable.len());
+            unreadable += left;
+            open.extend(page.read);
+            if ((read + left) as i64) < MAX_PAGE {
+                break true;
             }
+            if read == 0 || open.len() >= MOST_OPEN {
+                break false;
+            }
+        };
+        if unreadable > 0 || !whole {
+            let read = open.len();
+            tracing::warn!(
+                read,
+                unreadable,
+                "not all open reports of compromise are looked at"
+            );
         }
-        open.sort_by_key(|row| row.received_at);
         let facts = open.into_iter().map(|row| ReportFacts {
-            subject: subject(&row).to_owned(),
+            about: match &row.kid {
+                Some(kid) => kid.to_string(),
+                None => row.asset.to_string(),
+            },
             report: row.id,
             by: row.principal,
             source: row.source,
             reason: row.reason,
             received_at: from_row(row.received_at),
         });
-        Ok(facts.collect())
+        Ok((facts.collect(), whole && unreadable == 0))
     }
 
     async fn report_row(&self, id: &str) -> Result<CompromiseRow, Error> {
@@ -429,32 +461,36 @@ impl Engine {
         &self,
         row: CompromiseRow,
         (by, reason): (&str, &str),
-        rotation: Option<String>,
+        verdict: Verdict,
     ) -> Result<ReportView, Error> {
         if row.decision.is_some() {
             return Err(decided(&row));
         }
         let now = self.now().await?;
-        let action = match rotation {
-            Some(_) => "declare-compromise",
-            None => "dismiss-compromise",
-        };
-        let said = match &rotation {
-            Some(rotation) => format!("{rotation}: {reason}"),
-            None => reason.to_owned(),
-        };
-        let event = Event {
-            asset: Some(&row.asset),
-            ring: ring_of_asset(&row.asset),
-            reason: Some(&said),
-            reference: Some(&row.id),
-            ..Event::new(ActKind::Alert, action, by, to_row(now))
+        let (action, is_declared, rotation) = match verdict {
+            Verdict::Declared(rotation) => ("declare-compromise", true, rotation),
+            Verdict::Dismissed => ("dismiss-compromise", false, None),
         };
         let decision = CompromiseDecision {
             at: to_row(now),
             by: by.to_owned(),
             reason: reason.to_owned(),
+            is_declared,
             rotation,
+        };
+        let said = match &decision.rotation {
+            Some(rotation) => format!("{rotation}: {reason}"),
+            None => reason.to_owned(),
+        };
+        let digest = record::decision(&row, &decision).map_err(crate::error::Error::from)?;
+        let event = Event {
+            asset: Some(row.asset.as_str()),
+            digest: Some(digest),
+            kid: row.kid.as_ref(),
+            ring: ring_of_asset(row.asset.as_str()),
+            reason: Some(&said),
+            reference: Some(&row.id),
+            ..Event::new(ActKind::Alert, action, by, to_row(now))
         };
         let change = Change::DecideCompromise {
             id: row.id.clone(),
@@ -482,12 +518,5 @@ fn decided(row: &CompromiseRow) -> Error {
     Error::ReportDecided {
         report: row.id.clone(),
         by: row.decision.as_ref().map(|one| one.by.clone()),
-    }
-}
-
-fn repeated(report: &CompromiseReport, row: CompromiseRow) -> Result<(ReportView, bool), Error> {
-    match report.is(&row) {
-        true => Ok((ReportView::of(row), true)),
-        false => Err(Error::ReportOther(row.id)),
     }
 }

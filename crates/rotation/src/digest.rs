@@ -178,16 +178,24 @@ impl WeekView {
     }
 }
 
-/// As many of the lines as a row takes.
-fn bounded(lines: Vec<String>) -> Vec<String> {
+/// As many of the lines as a row takes, and how many are left out.
+fn bounded(mut lines: Vec<String>) -> Vec<String> {
     let mut length = 0;
-    let fits = |line: &String| {
+    let fits = |line: &&String| {
         // As JSON has it.
         let escaped = line.chars().filter(|c| matches!(c, '"' | '\\')).count();
         length += line.len() + escaped + 3;
         length <= LONGEST
     };
-    lines.into_iter().take_while(fits).collect()
+    let kept = lines.iter().take_while(fits).count();
+    let left = lines.len() - kept;
+    lines.truncate(kept);
+    if left > 0 {
+        lines.push(format!(
+            "{left} more lines: `chancery digest --output json`"
+        ));
+    }
+    lines
 }
 
 impl Engine {

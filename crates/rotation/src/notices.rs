@@ -1,11 +1,12 @@
 //! Whether an audience outside is told of an incident: a person decides, with a reason, and the decision has its leaf. What is sent
 //! is the text as it was decided.
 
+use calendar::Time;
 use log::Event;
 use notify::{Audience, Text};
 use serde::Serialize;
 use serde_json::json;
-use store::{Change, MAX_PAGE, NoticeRow};
+use store::{Change, DeliveryState, MAX_PAGE, NoticeRow};
 use trust::leaf::ActKind;
 use trust::{Sha256Digest, hex, text};
 
@@ -13,6 +14,9 @@ use crate::compromise::{LONGEST_NAME, LONGEST_REASON};
 use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::times::to_row;
+
+/// What is said of a notice that has no message.
+const NO_MESSAGE: &str = "no-message";
 
 /// Decisions of a page at most.
 pub const NOTICES_MAX: usize = 1_000;
@@ -39,6 +43,10 @@ pub struct NoticeView {
     pub reason: String,
     pub at: trust::Time,
     pub by: String,
+    /// Of a decision to notify: `no-message` where no service has written one, or none is kept any more, `waiting`, `dead` where
+    /// one contact did not get it, `delivered`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<&'static str>,
 }
 
 /// Decisions, the latest first.
@@ -51,9 +59,11 @@ pub struct NoticePage {
 }
 
 impl NoticeView {
-    fn of(row: NoticeRow) -> Self {
+    fn of(row: NoticeRow, delivery: Option<DeliveryState>) -> Self {
+        let word = delivery.map_or(NO_MESSAGE, DeliveryState::as_str);
         Self {
             decision: row.decision(),
+            delivery: row.notify.then_some(word),
             id: row.id,
             incident: row.incident,
             audience: row.audience,
@@ -65,7 +75,8 @@ impl NoticeView {
 }
 
 impl Engine {
-    /// Records a decision: of each incident and audience at most that they are not told, and then that they are.
+    /// Records a decision: of each incident and audience at most that they are not told, and then that they are. That they are told
+    /// the same is decided again where there is no message of it: then it is recorded again, and sent.
     pub async fn decide_notice(
         &self,
         decision: &NoticeDecision,
@@ -78,6 +89,10 @@ impl Engine {
             if !text::is_plain(text, most) {
                 return Err(Error::ReportText { what, most });
             }
+        }
+        // So that it is told from what follows it in the leaf.
+        if decision.incident.contains(char::is_whitespace) {
+            return Err(Error::NoticeIncident);
         }
         let now = self.now().await?;
         let audience = decision.audience.as_str();
@@ -101,22 +116,48 @@ impl Engine {
         let digest = Sha256Digest::of(named.as_bytes());
         let (half, _) = digest.as_bytes().split_at(16);
         row.id = format!("no_{}", hex::encode(half));
-        let said = format!("{}, {audience}: {}", row.incident, row.reason);
+        let change = Change::DecideNotice(Box::new(row.clone()));
+        match self.record_notice(&row, &change, (by, now)).await {
+            Ok(()) => Ok(NoticeView::of(row, None)),
+            Err(Error::Store(error)) if error.is_conflict() => self.repeat_notice(&row, by).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn record_notice(
+        &self,
+        row: &NoticeRow,
+        change: &Change,
+        (by, at): (&str, Time),
+    ) -> Result<(), Error> {
+        let said = format!("{}, {}: {}", row.audience, row.incident, row.reason);
         let event = Event {
             reason: Some(&said),
             reference: Some(&row.id),
-            digest: Some(Sha256Digest::of(row.body.as_bytes())),
-            ..Event::new(ActKind::Alert, row.decision(), by, to_row(now))
+            digest: notify::notice_digest(row),
+            ..Event::new(ActKind::Alert, row.decision(), by, to_row(at))
         };
-        let change = Change::DecideNotice(Box::new(row.clone()));
-        match self.log().commit(&change, &event).await {
-            Ok(_) => Ok(NoticeView::of(row)),
-            Err(error) if error.is_conflict() => Err(Error::NoticeDecided {
-                incident: row.incident,
-                audience: row.audience,
-            }),
-            Err(error) => Err(error.into()),
+        self.log().commit(change, &event).await?;
+        Ok(())
+    }
+
+    /// Of what is decided already, and the same: a message where there is none.
+    async fn repeat_notice(&self, wanted: &NoticeRow, by: &str) -> Result<NoticeView, Error> {
+        let decided = |delivery| Error::NoticeDecided {
+            incident: wanted.incident.clone(),
+            audience: wanted.audience.clone(),
+            delivery,
+        };
+        let row = self.store().notice(&wanted.id).await?;
+        let row = row.filter(|row| row.notify && row.body == wanted.body);
+        let row = row.ok_or_else(|| decided(None))?;
+        let dedup = notify::notice_dedup(&row.id);
+        if let Some(state) = self.store().delivery_of(&dedup).await? {
+            return Err(decided(Some(state.as_str())));
         }
+        let now = self.now().await?;
+        self.record_notice(&row, &Change::Record, (by, now)).await?;
+        Ok(NoticeView::of(row, None))
     }
 
     /// The decisions behind a place, as a page before named it, the latest first.
@@ -130,9 +171,15 @@ impl Engine {
         let rows = self.store().notices_before(at, asked).await?;
         let last = rows.last().filter(|_| rows.len() == limit);
         let next = last.map(|row| format!("{}/{}", row.decided_at.millis(), row.id));
-        Ok(NoticePage {
-            notices: rows.into_iter().map(NoticeView::of).collect(),
-            next,
-        })
+        let mut notices = Vec::with_capacity(rows.len());
+        for row in rows {
+            let dedup = notify::notice_dedup(&row.id);
+            let delivery = match row.notify {
+                true => self.store().delivery_of(&dedup).await?,
+                false => None,
+            };
+            notices.push(NoticeView::of(row, delivery));
+        }
+        Ok(NoticePage { notices, next })
     }
 }

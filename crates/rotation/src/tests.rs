@@ -46,6 +46,8 @@ contract! {
     alerts::a_ring_that_cannot_sign_is_told_after_two_minutes,
     compromise::a_report_calls_people_until_somebody_decides,
     compromise::threat_ten_thousand_reports_of_one_principal_are_a_hundred,
+    compromise::threat_an_acknowledged_or_silenced_report_hides_another_about_the_same,
+    compromise::a_report_that_cannot_be_read_ends_no_alert_and_stops_no_other,
     compromise::what_is_no_report_is_refused_and_leaves_nothing,
     compromise::levels_are_reached_over_restarts_and_by_two_replicas,
     compromise::a_digest_is_made_once_also_after_an_outage,

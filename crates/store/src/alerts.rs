@@ -37,10 +37,15 @@ statements! {
             changed_at = excluded.changed_at, version = alert.version + 1,
             escalates_since = excluded.escalates_since, escalated = excluded.escalated, escalated_told = 0
         WHERE alert.resolved_at <= $19";
-    /// Which levels were told is whoever tells them's; it begins anew with the alert.
+    /// Which levels were told is whoever tells them's; it begins anew with the alert. Of what began and ended before anybody
+    /// was told of it nothing is told: only the row says whether somebody was told meanwhile. News of a silence that ended are
+    /// not of the beginning, which was told.
     UPDATE_ALERT = "UPDATE alert SET level = $4, detail = $5, phase = $6, since = $7, clear_since = $8, resolved_at = $9,
             acknowledged_at = $10, acknowledged_by = $11, silenced_until = $12, silenced_by = $13, episode = $14,
-            together = $15, news = $16, news_number = $17, changed_at = $18, version = version + 1,
+            together = $15,
+            news = CASE WHEN $16 = 'resolved' AND news = 'firing' AND since = escalates_since AND escalated_told = 0
+                THEN NULL ELSE $16 END,
+            news_number = $17, changed_at = $18, version = version + 1,
             escalates_since = $20, escalated = $21,
             escalated_told = CASE WHEN since = $7 THEN escalated_told ELSE 0 END
         WHERE id = $1 AND name = $2 AND subject = $3 AND version = $19";

@@ -7,7 +7,7 @@ use crate::assets::InventoryChange;
 use crate::ceremonies::{CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
 use crate::clock_correction::Corrected;
-use crate::compromise::{CompromiseDecision, CompromiseRow};
+use crate::compromise::{CompromiseDecision, CompromiseRow, MostReports};
 use crate::credentials::{CredentialName, CredentialRow};
 use crate::keys::KeyRow;
 use crate::lines::{LineRow, OrderUseRow};
@@ -245,10 +245,10 @@ pub enum Change {
     /// A person acknowledges or silences an alert, as they saw it.
     MarkAlert(Box<AlertRecord>),
     /// A principal says that somebody else may have a key; a conflict where it is said already, and nothing beyond so many of a
-    /// principal and day.
+    /// principal.
     ReportCompromise {
         row: Box<CompromiseRow>,
-        most: i64,
+        most: MostReports,
     },
     /// A person dismisses a report or declared the emergency; only while it is open.
     DecideCompromise {

@@ -34,6 +34,9 @@ statements! {
     /// Withdrawals of standing orders, in the words of their index.
     LEAVES_OF_WITHDRAWALS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind = 'order' AND substr(body, 1, 20) = '{\"action\":\"withdraw\"' AND idx >= $1 ORDER BY idx LIMIT $2");
+    /// Decisions that an audience outside is told, in the words of their index.
+    LEAVES_OF_NOTICES = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind = 'alert' AND substr(body, 1, 18) = '{\"action\":\"notify\"' AND idx >= $1 ORDER BY idx LIMIT $2");
     /// Refusals of passkeys that may be copied, in the words of their index.
     LEAVES_OF_CLONES = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind = 'refusal' AND substr(body, 1, 26) = '{\"action\":\"cloned-passkey\"'
@@ -391,6 +394,9 @@ impl Store {
         let clones: Vec<LeafRow> =
             on!(self, engine => reads::all(engine, LEAVES_OF_CLONES, &values))?;
         acts.extend(clones);
+        let notices: Vec<LeafRow> =
+            on!(self, engine => reads::all(engine, LEAVES_OF_NOTICES, &values))?;
+        acts.extend(notices);
         acts.retain(|leaf| leaf.index < size);
         acts.sort_by_key(|leaf| leaf.index);
         acts.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -111,7 +111,7 @@ pub use ceremony_signatures::{CeremonySignatureRow, VoteRow};
 pub use change::Change;
 pub use checkpoints::CheckpointRow;
 pub use clock_correction::Corrected;
-pub use compromise::{CompromiseDecision, CompromiseRow};
+pub use compromise::{CompromiseDecision, CompromiseRow, MostReports, OpenReport};
 pub use credentials::{CredentialName, CredentialRow, NotAPrincipalName, PrincipalName};
 pub use database::{Database, Store};
 pub use emergency_lines::Hindrance;

@@ -14,6 +14,8 @@ statements! {
     INSERT_MESSAGE = "INSERT INTO outbox_message (id, dedup, kind, subject, data, created_at)
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
     IS_TOLD = "SELECT COUNT(*) FROM outbox_message WHERE dedup = $1";
+    /// Of one message, whose recipients are bounded.
+    STATES = "SELECT d.state FROM outbox_message AS m JOIN outbox_delivery AS d ON d.message = m.id WHERE m.dedup = $1";
     INSERT_DELIVERY = "INSERT INTO outbox_delivery
         (message, receiver, recipient, state, attempts, since, next_at)
         VALUES ($1, $2, $3, 'waiting', 0, $4, $5) ON CONFLICT DO NOTHING";
@@ -58,6 +60,9 @@ statements! {
 
 /// Longest text of an error that is kept, in characters.
 const MAX_ERROR: usize = 200;
+
+/// What people decided one by one is kept however many others wait.
+const DECIDED: &str = "notice";
 
 /// Dead and delivered ones are counted up to here.
 pub const MOST_COUNTED: i64 = 10_000;
@@ -239,7 +244,7 @@ async fn fill<C: Connection>(
             let receiver = Value::Text(&to.receiver);
             let row = tx.fetch_optional(WAITING_FOR, &[receiver]).await?;
             let waiting = row.map_or(Ok(0), |row| row.int(0))?;
-            if waiting >= most_waiting {
+            if waiting >= most_waiting && message.kind != DECIDED {
                 announced.dropped += 1;
                 tx.execute(COUNT_DROPPED, &[receiver, Value::Int(1), at])
                     .await?;
@@ -256,6 +261,19 @@ async fn fill<C: Connection>(
         }
     }
     Ok(announced)
+}
+
+async fn delivery_of<E: Engine>(engine: &E, dedup: &str) -> Result<Option<DeliveryState>, Error> {
+    let mut reader = engine.reader().await?;
+    let rows = reader.fetch(STATES, &[Value::Text(dedup)]).await?;
+    let states: Result<Vec<DeliveryState>, Error> = rows
+        .iter()
+        .map(|row| DeliveryState::read_word(row, 0))
+        .collect();
+    let states = states?;
+    let has = |state| states.contains(&state).then_some(state);
+    let found = has(DeliveryState::Dead).or(has(DeliveryState::Waiting));
+    Ok(found.or(has(DeliveryState::Delivered)))
 }
 
 async fn number<E: Engine>(
@@ -298,6 +316,12 @@ impl Store {
     /// Whether there is a message of this, kept as long as messages are.
     pub async fn is_told(&self, dedup: &str) -> Result<bool, Error> {
         on!(self, engine => reads::any(engine, IS_TOLD, &[Value::Text(dedup)]))
+    }
+
+    /// How far the message of this is: dead where it is for one recipient, delivered where it is for all. None where there is
+    /// none, or none any more.
+    pub async fn delivery_of(&self, dedup: &str) -> Result<Option<DeliveryState>, Error> {
+        on!(self, engine => delivery_of(engine, dedup))
     }
 
     /// Acts of the log below this index have their messages.

@@ -175,6 +175,7 @@ contract! {
     alerts::open_alerts_are_counted_by_where_they_stand,
     alerts::alerts_are_read_in_pages_and_forgotten_when_they_are_old,
     alerts::a_level_is_marked_as_told_of_the_time_that_the_alert_fires,
+    alerts::an_end_is_told_if_its_beginning_was_told_meanwhile,
     compromise::reports_are_kept_once_bounded_and_decided_once,
     compromise::notices_and_digests_are_kept_once,
     rotations::a_version_is_made_by_one_rotation,

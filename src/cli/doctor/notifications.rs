@@ -43,6 +43,10 @@ pub async fn notifications(
         })
         .collect();
     checks.extend(nobody_is_told_of_alerts(&config.notify));
+    if !config.rotation.enabled {
+        let found = "rotation.enabled is false: this replica looks at no alert, and at no report of a compromise";
+        checks.push(note(WHAT, found, "enable it on one replica"));
+    }
     match waiting(store, world).await {
         Ok(check) => checks.push(check),
         Err(error) => checks.push(bad(

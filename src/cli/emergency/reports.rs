@@ -6,6 +6,7 @@ use ::rotation::compromise::{CompromiseReport, LONGEST_EVIDENCE, ReportView, Tar
 use calendar::{AssetName, Time};
 use clap::{ArgGroup, Args};
 use trust::Kid;
+use trust::text::spelled_out;
 use verify::output::{Failure, Output, table};
 
 use super::super::rotation::{failed, open_scheduler};
@@ -152,7 +153,7 @@ pub async fn declare(
     let view = view.map_err(failed)?;
     output.result(&view, || shown(&view));
     // Declared is not ordered: of a ring only its quorum does that.
-    if let Some(draft) = draft.filter(|draft| draft.ring.is_some()) {
+    if let Some(draft) = draft.filter(|draft| draft.operation == "emergency-rotation") {
         output.remark(format!("Members of the roster order it: {}", draft.command));
     }
     Ok(())
@@ -165,8 +166,8 @@ fn listed(reports: &[ReportView]) -> String {
             [
                 one.id.clone(),
                 one.kid.clone().unwrap_or_else(|| one.asset.clone()),
-                one.by.clone(),
-                one.source.clone(),
+                spelled_out(&one.by),
+                spelled_out(&one.source),
                 one.state.to_owned(),
                 one.received_at.to_string(),
             ]
@@ -177,13 +178,17 @@ fn listed(reports: &[ReportView]) -> String {
 fn shown(one: &ReportView) -> String {
     let mut lines = vec![
         format!("report        {}", one.id),
-        format!("name          {}", one.report),
-        format!("by            {}", one.by),
-        format!("asset         {} ({})", one.asset, one.key_type),
+        format!("name          {}", spelled_out(&one.report)),
+        format!("by            {}", spelled_out(&one.by)),
+        format!(
+            "asset         {} ({})",
+            one.asset,
+            spelled_out(&one.key_type)
+        ),
     ];
     lines.extend(one.kid.as_ref().map(|kid| format!("key           {kid}")));
-    lines.push(format!("source        {}", one.source));
-    lines.push(format!("because       {}", one.reason));
+    lines.push(format!("source        {}", spelled_out(&one.source)));
+    lines.push(format!("because       {}", spelled_out(&one.reason)));
     let since = one.compromised_since;
     lines.extend(since.map(|since| format!("since         {since}")));
     lines.push(format!("received      {}", one.received_at));
@@ -191,19 +196,25 @@ fn shown(one: &ReportView) -> String {
     if let Some(decision) = &one.decision {
         lines.push(format!(
             "decided       {} by {}: {}",
-            decision.at, decision.by, decision.reason
+            decision.at,
+            spelled_out(&decision.by),
+            spelled_out(&decision.reason)
         ));
-        let rotation = decision.rotation.as_ref();
+        let rotation = decision.rotation.as_deref().map(spelled_out);
         lines.extend(rotation.map(|rotation| format!("rotation      {rotation}")));
     }
     lines.push(format!("alert         {}", one.alert));
     if let Some(evidence) = &one.evidence {
         lines.push("evidence".to_owned());
-        let said = evidence.lines().map(trust::text::spelled_out);
+        let said = evidence.lines().map(spelled_out);
         lines.extend(said.map(|line| format!("    {line}")));
     }
     if let Some(draft) = &one.draft {
-        lines.push(format!("draft         {}", draft.operation));
+        let state = draft
+            .key_state
+            .map(|state| format!(" (the key is {state})"));
+        let state = state.unwrap_or_default();
+        lines.push(format!("draft         {}{state}", draft.operation));
         lines.push(format!("    {}", draft.command));
         lines.push("or".to_owned());
         lines.push(format!(

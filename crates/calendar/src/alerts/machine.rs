@@ -27,12 +27,14 @@ pub const LONGEST_SILENCE: Span = Span::days(30);
 pub struct Condition {
     /// The rule.
     pub name: AlertName,
-    /// What it is about: an asset, a rotation, a job, a ring, a kid.
+    /// What it is about: an asset, a rotation, a job, a ring, a kid, a report.
     pub subject: String,
     /// From 1, the gravest last.
     pub level: u8,
     /// A sentence that stays the same while the level does.
     pub detail: String,
+    /// Who said it, where it is no observation of the service's own: nobody hides what another says among many.
+    pub by: Option<String>,
 }
 
 words! {

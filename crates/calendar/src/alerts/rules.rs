@@ -81,7 +81,7 @@ pub struct ReportFacts {
     /// `cr_…`.
     pub report: String,
     /// The key or the asset.
-    pub subject: String,
+    pub about: String,
     /// Who says it.
     pub by: String,
     /// Where it was found out.
@@ -98,6 +98,7 @@ fn condition(name: AlertName, subject: &str, level: u8, detail: String) -> Condi
         subject: subject.to_owned(),
         level,
         detail,
+        by: None,
     }
 }
 
@@ -248,19 +249,19 @@ pub fn of_key_store(facts: &KeyStoreFacts) -> Vec<Condition> {
         .collect()
 }
 
-/// Of reports that nobody decided, the oldest first: of one subject the first one speaks.
+/// Of reports that nobody decided, each its own: whoever looks after one, or silences it, knows nothing of another about the same
+/// key.
 pub fn of_reports(reports: &[ReportFacts]) -> Vec<Condition> {
     let of = |one: &ReportFacts| {
         let detail = format!(
-            "{} reports it since {} ({}): {}",
-            one.by, one.received_at, one.source, one.reason
+            "{}: {} reports it since {} ({}): {}",
+            one.about, one.by, one.received_at, one.source, one.reason
         );
-        condition(
-            AlertName::CompromiseReported,
-            &shortened(&one.subject),
-            1,
-            shortened(&detail),
-        )
+        let name = AlertName::CompromiseReported;
+        Condition {
+            by: Some(one.by.clone()),
+            ..condition(name, &one.report, 1, shortened(&detail))
+        }
     };
     reports.iter().map(of).collect()
 }

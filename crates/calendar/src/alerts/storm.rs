@@ -1,7 +1,8 @@
 //! Many alerts at once: one look over all of them, what is kept of it, and which are told together.
 //!
 //! Of a rule of which there are many, the first twenty are told each for itself and the others together, as long as there
-//! are others: a backlog that drains wakes nobody a thousand times.
+//! are others: a backlog that drains wakes nobody a thousand times. What somebody says is counted by who says it: a principal
+//! that says much hides nothing that another says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,9 @@ use crate::time::Time;
 /// Alerts of one rule that are told each for itself.
 pub const MOST_ALONE: usize = 20;
 
+/// Of what one principal says so many are told each for itself.
+pub const MOST_ALONE_OF_ONE: usize = 5;
+
 /// Alerts of one rule that are kept; of more the gravest, and those that were there before.
 pub const MOST_OPEN: usize = 10_000;
 
@@ -21,6 +25,8 @@ pub const MOST_OPEN: usize = 10_000;
 pub struct Observed {
     /// The scopes whose facts could be read. Alerts of others stay as they are.
     pub scopes: BTreeSet<Scope>,
+    /// Those of which not everything could be read: what was not found there does not end.
+    pub partial: BTreeSet<Scope>,
     /// What holds.
     pub conditions: Vec<Condition>,
 }
@@ -58,14 +64,18 @@ pub fn look(known: Vec<Alert>, observed: &Observed, ladder: &Ladder, now: Time) 
         .map(|alert| ((alert.name, alert.subject.clone()), alert))
         .collect();
     let (seen, left_out) = kept(&known, observed);
-    let mut crowds = crowds(&known);
+    let said_by = |key: &Key| seen.get(key).and_then(|condition| condition.by.as_deref());
+    let mut crowds = crowds(&known, said_by);
     let keys: BTreeSet<Key> = known.keys().chain(seen.keys()).cloned().collect();
     let mut writes = Vec::new();
     for key in keys {
         let was = known.remove(&key);
         let fired = was.as_ref().is_some_and(Alert::is_firing);
-        let stepped = match observed.scopes.contains(&key.0.scope()) {
-            true => step(was.clone(), seen.get(&key).copied(), now),
+        let found = seen.get(&key).copied();
+        let scope = key.0.scope();
+        let is_known = found.is_some() || !observed.partial.contains(&scope);
+        let stepped = match observed.scopes.contains(&scope) && is_known {
+            true => step(was.clone(), found, now),
             false => Step::Stays,
         };
         match (stepped, was) {
@@ -82,8 +92,10 @@ pub fn look(known: Vec<Alert>, observed: &Observed, ladder: &Ladder, now: Time) 
             }),
             (Step::Becomes(mut alert, news), _) => {
                 if alert.is_firing() && !fired {
-                    let crowd = crowds.entry(key.0).or_default();
-                    alert.together = crowd.takes();
+                    let by = said_by(&key);
+                    let most = by.map_or(MOST_ALONE, |_| MOST_ALONE_OF_ONE);
+                    let crowd = crowds.entry((key.0, by)).or_default();
+                    alert.together = crowd.takes(most);
                 }
                 writes.push(Write::Put(alert.climbs(ladder, now), news));
             }
@@ -92,7 +104,7 @@ pub fn look(known: Vec<Alert>, observed: &Observed, ladder: &Ladder, now: Time) 
     Look { writes, left_out }
 }
 
-/// How many of a rule fire.
+/// How many of a rule fire, of what one principal says.
 #[derive(Clone, Copy, Default)]
 struct Crowd {
     alone: usize,
@@ -101,8 +113,8 @@ struct Crowd {
 
 impl Crowd {
     /// Whether one more is told together with others.
-    fn takes(&mut self) -> bool {
-        let together = self.together > 0 || self.alone >= MOST_ALONE;
+    fn takes(&mut self, most: usize) -> bool {
+        let together = self.together > 0 || self.alone >= most;
         match together {
             true => self.together += 1,
             false => self.alone += 1,
@@ -111,10 +123,13 @@ impl Crowd {
     }
 }
 
-fn crowds(known: &BTreeMap<Key, Alert>) -> BTreeMap<AlertName, Crowd> {
-    let mut crowds = BTreeMap::<AlertName, Crowd>::new();
-    for alert in known.values().filter(|alert| alert.is_firing()) {
-        let crowd = crowds.entry(alert.name).or_default();
+fn crowds<'a>(
+    known: &BTreeMap<Key, Alert>,
+    said_by: impl Fn(&Key) -> Option<&'a str>,
+) -> BTreeMap<(AlertName, Option<&'a str>), Crowd> {
+    let mut crowds = BTreeMap::<(AlertName, Option<&str>), Crowd>::new();
+    for (key, alert) in known.iter().filter(|(_, alert)| alert.is_firing()) {
+        let crowd = crowds.entry((key.0, said_by(key))).or_default();
         match alert.together {
             true => crowd.together += 1,
             false => crowd.alone += 1,

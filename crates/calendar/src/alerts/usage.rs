@@ -121,6 +121,7 @@ pub fn of_ring(
             subject: usage.asset.to_owned(),
             level: 1,
             detail: detail.to_owned(),
+            by: None,
         });
     };
     let (seen, earlier) = (count(usage.hours, last), weeks(usage, last));
@@ -165,6 +166,7 @@ pub fn of_ended(usage: &EndedUsage<'_>, now: Time) -> Option<Condition> {
         subject: usage.kid.to_owned(),
         level: 1,
         detail: format!("used after {}, when its use ended", usage.ended_at),
+        by: None,
     })
 }
 

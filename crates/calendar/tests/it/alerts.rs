@@ -2,7 +2,7 @@
 
 use calendar::alerts::escalation::Ladder;
 use calendar::alerts::machine::{Alert, Condition, News, Phase, Step, step};
-use calendar::alerts::storm::{MOST_ALONE, MOST_OPEN, Observed, Write, look};
+use calendar::alerts::storm::{MOST_ALONE, MOST_ALONE_OF_ONE, MOST_OPEN, Observed, Write, look};
 use calendar::alerts::{AlertName, Scope, Severity, rules};
 use calendar::facts::VersionFacts;
 use calendar::words::VersionState;
@@ -17,6 +17,7 @@ fn condition(name: AlertName, subject: &str, level: u8) -> Condition {
         subject: subject.to_owned(),
         level,
         detail: format!("level {level}"),
+        by: None,
     }
 }
 
@@ -367,6 +368,7 @@ fn observed(scope: Scope, conditions: Vec<Condition>) -> Observed {
     Observed {
         scopes: [scope].into(),
         conditions,
+        ..Observed::default()
     }
 }
 
@@ -405,6 +407,43 @@ fn what_cannot_be_read_resolves_nothing() {
         );
         assert_eq!(unread.writes, []);
     }
+}
+
+#[test]
+fn what_is_not_read_of_a_scope_that_is_read_in_part_does_not_end_and_the_rest_fires() {
+    let one = condition(AlertName::CompromiseReported, "cr_1", 1);
+    let first = observed(Scope::Reports, vec![one]);
+    let known = put(&look(Vec::new(), &first, &Ladder::default(), now()).writes);
+    let two = condition(AlertName::CompromiseReported, "cr_2", 1);
+    let part = Observed {
+        partial: [Scope::Reports].into(),
+        ..observed(Scope::Reports, vec![two])
+    };
+    let found = put(&look(known, &part, &Ladder::default(), now() + Span::minutes(1)).writes);
+    let subjects: Vec<&str> = found.iter().map(|one| one.subject.as_str()).collect();
+    assert_eq!(subjects, ["cr_2"]);
+}
+
+#[test]
+fn threat_a_principal_that_reports_much_does_not_hide_the_report_of_another() {
+    let said = |n: usize, by: &str| Condition {
+        by: Some(by.to_owned()),
+        ..condition(AlertName::CompromiseReported, &format!("cr_{n:05}"), 1)
+    };
+    let storm: Vec<Condition> = (0..100).map(|n| said(n, "scanner")).collect();
+    let looked = |known: Vec<Alert>, conditions: &[Condition], minute| {
+        let observed = observed(Scope::Reports, conditions.to_vec());
+        let at = now() + Span::minutes(minute);
+        put(&look(known, &observed, &Ladder::default(), at).writes)
+    };
+    let known = looked(Vec::new(), &storm, 0);
+    let alone = known.iter().filter(|one| !one.together).count();
+    assert_eq!((known.len(), alone), (100, MOST_ALONE_OF_ONE));
+    let more = [said(100, "scanner"), said(101, "siem")];
+    let mut fires = looked(known, &[&storm[..], &more].concat(), 1);
+    fires.retain(|one| one.subject.as_str() >= "cr_00100");
+    let together: Vec<bool> = fires.iter().map(|one| one.together).collect();
+    assert_eq!(together, [true, false]);
 }
 
 #[test]

@@ -29,10 +29,12 @@ impl Watched {
             subject: "one".to_owned(),
             level,
             detail: "it holds".to_owned(),
+            by: None,
         });
         let observed = Observed {
             scopes: [name.scope()].into(),
             conditions: condition.into_iter().collect(),
+            ..Observed::default()
         };
         self.looks(&observed)
     }
@@ -109,7 +111,7 @@ fn a_silence_holds_the_climb_and_its_end_begins_it_anew() {
     let until = watched.now + Span::hours(2);
     watched.alert = Some(alert.silence("olga", until, watched.now).unwrap().0);
     assert_eq!(watched.holds(FAILED, 120), 2);
-    // Operations again, and security after its time.
+    // Whom it is told to then is in what was told before: see the row.
     assert_eq!(watched.holds(FAILED, 1), 1);
     assert_eq!(
         [watched.holds(FAILED, 14), watched.holds(FAILED, 1)],

@@ -2,7 +2,7 @@
 
 use calendar::alerts::escalation::EscalationLevel;
 use store::{Error, NewMessage};
-use trust::Time;
+use trust::{Sha256Digest, Time};
 
 use super::Announcer;
 use crate::event::EventKind;
@@ -103,28 +103,32 @@ impl Announcer {
         store.told_digest(row.slot).await
     }
 
-    /// To audiences outside, as it was decided lately, once.
-    pub(super) async fn announce_notices(&self, now: Time) -> Result<(), Error> {
-        let store = &self.context.store;
-        let mut messages = Vec::new();
-        for row in store.notices_before((i64::MAX, ""), NEWS).await? {
-            if now.since(row.decided_at) >= self.context.settings.dead_after {
-                break;
-            }
-            let dedup = format!("notice/{}", row.id);
-            if !row.notify || store.is_told(&dedup).await? {
-                continue;
-            }
-            let found = Audience::of(&row.audience).zip(notice::facts(&row));
-            messages.extend(found.and_then(|(audience, facts)| {
-                let to = self.context.settings.of_audience(audience);
-                self.message_to(EventKind::Notice, dedup, &facts, to, now)
-            }));
+    /// To an audience outside, as it was decided: of a row that is not what its leaf commits to nothing is sent.
+    pub(super) async fn notice(
+        &self,
+        id: &str,
+        decided: Option<Sha256Digest>,
+        now: Time,
+    ) -> Result<Option<NewMessage>, Error> {
+        let row = match self.context.store.notice(id).await {
+            // Of one row alone.
+            Err(error) if error.is_corrupt() => None,
+            row => row?,
+        };
+        let found = row.and_then(|row| {
+            let audience = Audience::of(&row.audience)?;
+            Some((audience, notice::facts(&row, decided)?))
+        });
+        let message = found.and_then(|(audience, facts)| {
+            let to = self.context.settings.of_audience(audience);
+            self.message_to(EventKind::Notice, notice::dedup(id), &facts, to, now)
+        });
+        if message.is_none() {
+            tracing::warn!(
+                notice = id,
+                "a notice is not sent: no contact of its audience is configured here, or its row is not what was decided"
+            );
         }
-        if !messages.is_empty() {
-            let at = store.told().await?;
-            self.write((at, at), &messages).await?;
-        }
-        Ok(())
+        Ok(message)
     }
 }

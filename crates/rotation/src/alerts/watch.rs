@@ -141,7 +141,7 @@ impl Engine {
         );
         let jobs = self.job_facts(sources.is_paused).await?;
         add(Scope::Jobs, rules::of_jobs(&jobs, now));
-        let reports = self.report_facts().await?;
+        let (reports, all_reports) = self.report_facts().await?;
         add(Scope::Reports, rules::of_reports(&reports));
         if let Some(assets) = sources.assets {
             add(Scope::Assets, rules::of_assets(assets, &policies, now));
@@ -155,6 +155,9 @@ impl Engine {
         {
             add(Scope::Usage, unusual);
             with_usage = true;
+        }
+        if !all_reports {
+            observed.partial.insert(Scope::Reports);
         }
         let looked = self.write_look(&observed, now).await?;
         Ok(Looked {

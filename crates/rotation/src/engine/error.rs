@@ -125,8 +125,10 @@ pub enum Error {
     /// The name is taken for something else.
     #[error("{0} has this name and says something else: give another one to this report")]
     ReportOther(String),
-    /// As many as a principal files in a day.
-    #[error("100 reports of this principal are filed today: what is beyond is not kept")]
+    /// As many as a principal files in a day, or has open.
+    #[error(
+        "100 reports of this principal are filed today, or 500 wait for a decision: what is beyond is not kept"
+    )]
     ReportQuota,
     /// Somebody decided it already.
     #[error("report {report} is decided{}", by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default())]
@@ -136,14 +138,29 @@ pub enum Error {
         /// By whom.
         by: Option<String>,
     },
+    /// A rotation would not touch the key that is reported.
+    #[error(
+        "the reported key is {state}, and not the primary of its ring: members of the roster revoke it first with `{command}`"
+    )]
+    ReportKey {
+        /// How far the key is.
+        state: &'static str,
+        /// What they type.
+        command: String,
+    },
     /// What is decided about an audience is decided.
-    #[error("{incident}: it is decided already whether {audience} are told")]
+    #[error("{incident}: it is decided already whether {audience} are told{}", delivery.map(|state| format!(", and the message is {state}")).unwrap_or_default())]
     NoticeDecided {
         /// Of which incident.
         incident: String,
         /// About whom.
         audience: String,
+        /// How far its message is, where it is the same.
+        delivery: Option<&'static str>,
     },
+    /// What an incident is called is one word.
+    #[error("incident: expected a name without white space")]
+    NoticeIncident,
     /// A word that this program cannot have written.
     #[error("the database is corrupt: rotation_event.{column} is {value:?}")]
     Word {
@@ -208,7 +225,9 @@ impl Error {
                 | Self::ReportOther(_)
                 | Self::ReportQuota
                 | Self::ReportDecided { .. }
+                | Self::ReportKey { .. }
                 | Self::NoticeDecided { .. }
+                | Self::NoticeIncident
         )
     }
 }

@@ -195,7 +195,7 @@ pub async fn what_is_over_before_anybody_was_told_is_not_told(place: Place) {
     look(&engine).await;
     let alert = engine.alert(&overdue()).await.unwrap();
     assert_eq!(alert.state, "resolved");
-    assert_eq!(news(&world, &overdue()).await, (None, 1));
+    assert_eq!(news(&world, &overdue()).await, (None, 2));
 }
 
 pub async fn an_alert_is_acknowledged_while_it_resolves(place: Place) {
@@ -344,10 +344,12 @@ async fn a_storm_of_ten_thousand_conditions_is_kept_once_and_told_together() {
         subject: format!("external/a{n:05}"),
         level: 1,
         detail: "it is old".to_owned(),
+        by: None,
     };
     let mut observed = Observed {
         scopes: [Scope::Assets].into(),
         conditions: (0..MOST_OPEN + 500).map(of).collect(),
+        ..Observed::default()
     };
     let began = Instant::now();
     let looked = engine.write_look(&observed, world.now()).await.unwrap();

@@ -3,6 +3,7 @@
 use calendar::Span;
 use calendar::alerts::escalation::EscalationLevel as Level;
 use calendar::alerts::rules::KeyStoreFacts;
+use calendar::alerts::storm::MOST_ALONE_OF_ONE;
 use calendar::weekly::{Weekday, Weekly};
 use notify::{Audience, Text};
 use store::testing::place::Place;
@@ -90,34 +91,28 @@ pub async fn a_report_calls_people_until_somebody_decides(place: Place) {
     };
     let taken = one.report_compromise(&other, "scanner").await;
     assert!(matches!(taken, Err(Error::ReportOther(_))), "{taken:?}");
-    // The same name is another report of somebody else, and of the same thing there is one alert.
+    // The same name is another report of somebody else, and each has its alert.
     let siem = one.report_compromise(&report("finding-1"), "siem").await;
     let siem = siem.unwrap().0;
     look(&one).await;
     let all = firing(&one).await;
-    assert_eq!(all.len(), 1);
+    assert_eq!(all.len(), 2);
+    let of_siem = all.iter().find(|alert| alert.id == siem.alert).unwrap();
     assert_eq!(
-        (
-            all[0].id.as_str(),
-            all[0].subject.as_str(),
-            all[0].severity.as_str()
-        ),
-        (siem.alert.as_str(), ASSET, "critical")
+        (of_siem.subject.as_str(), of_siem.severity.as_str()),
+        (siem.id.as_str(), "critical")
     );
-    assert!(
-        all[0].detail.starts_with("scanner reports it"),
-        "{}",
-        all[0].detail
-    );
+    let detail = &of_siem.detail;
+    let begins = format!("{ASSET}: siem reports it since ");
+    assert!(detail.starts_with(&begins), "{detail}");
     let why = ("olga", "a test key");
     let dismissed = one.dismiss_compromise(&first.0.id, why).await.unwrap();
     assert_eq!((dismissed.state, dismissed.draft), ("dismissed", None));
     look(&one).await;
-    assert_eq!(
-        firing(&one).await[0].state,
-        "firing",
-        "the other one is open"
-    );
+    world.wait(Span::minutes(1));
+    look(&one).await;
+    let open: Vec<String> = firing(&one).await.into_iter().map(|one| one.id).collect();
+    assert_eq!(open, [siem.alert.clone()], "the other one is open");
     let declared = one
         .declare_compromise(&siem.id, ("olga", "it is real"))
         .await;
@@ -172,7 +167,68 @@ pub async fn threat_ten_thousand_reports_of_one_principal_are_a_hundred(place: P
     let again = engine.report_compromise(&report("g"), "scanner").await;
     assert!(again.is_ok(), "{again:?}");
     look(&engine).await;
-    assert_eq!(firing(&engine).await.len(), 1);
+    let all = firing(&engine).await;
+    assert_eq!(all.len(), 102);
+    // What the other one says is told for itself.
+    let siem = siem.unwrap().0.id;
+    let alone = all.iter().filter(|alert| !alert.together);
+    let alone: Vec<&str> = alone.map(|alert| alert.subject.as_str()).collect();
+    assert_eq!(alone.len(), MOST_ALONE_OF_ONE + 1);
+    assert!(alone.contains(&siem.as_str()));
+}
+
+pub async fn threat_an_acknowledged_or_silenced_report_hides_another_about_the_same(place: Place) {
+    let world = world(place).await;
+    let engine = world.replica("one").await;
+    let filed = async |name: &str, by: &str| {
+        let filed = engine.report_compromise(&report(name), by).await;
+        look(&engine).await;
+        filed.unwrap().0.alert
+    };
+    let state = async |id: &str| engine.alert(id).await.unwrap();
+    let first = filed("finding-1", "vendor").await;
+    engine
+        .acknowledge_alert(&first, "olga", None)
+        .await
+        .unwrap();
+    let until = world.now() + Span::days(7);
+    let why = ("olga", "nonsense");
+    engine.silence_alert(&first, until, why).await.unwrap();
+    // The same principal, and another.
+    for (name, by) in [("finding-2", "vendor"), ("finding-1", "siem")] {
+        let id = filed(name, by).await;
+        assert_eq!(state(&id).await.state, "firing");
+        let untold = world.store.untold_alerts(100).await.unwrap();
+        assert!(untold.iter().any(|one| one.id == id), "{untold:?}");
+    }
+    assert_eq!(state(&first).await.state, "acknowledged");
+}
+
+pub async fn a_report_that_cannot_be_read_ends_no_alert_and_stops_no_other(place: Place) {
+    let world = world(place).await;
+    let engine = world.replica("one").await;
+    let report_it = async |name: &str| {
+        let filed = engine.report_compromise(&report(name), "scanner").await;
+        filed.unwrap().0
+    };
+    let first = report_it("finding-1").await;
+    look(&engine).await;
+    let broken = "UPDATE compromise_report SET received_at = 9000000000000000";
+    world.place.raw(broken).await.unwrap();
+    let second = report_it("finding-2").await;
+    for _ in 0..3 {
+        world.wait(Span::minutes(2));
+        look(&engine).await;
+    }
+    let mut open: Vec<String> = firing(&engine)
+        .await
+        .into_iter()
+        .map(|one| one.subject)
+        .collect();
+    open.sort();
+    let mut expected = [first.id, second.id];
+    expected.sort();
+    assert_eq!(open, expected);
 }
 
 pub async fn what_is_no_report_is_refused_and_leaves_nothing(place: Place) {
@@ -272,7 +328,7 @@ pub async fn a_digest_is_made_once_also_after_an_outage(place: Place) {
     for part in [
         "Week       2026-12-07 07:00 to 2026-12-14 07:00",
         "1 critical",
-        "critical compromise-reported external/partner",
+        "critical compromise-reported cr_",
         "Next week  1 rotations",
         "external/partner version 2",
     ] {
@@ -297,22 +353,41 @@ pub async fn whether_an_audience_is_told_is_decided_once_with_its_leaf(place: Pl
     };
     let not = engine.decide_notice(&decision(None), "olga").await.unwrap();
     assert_eq!(
-        (not.decision, not.audience.as_str()),
-        ("do-not-notify", "regulator")
+        (not.decision, not.audience.as_str(), not.delivery),
+        ("do-not-notify", "regulator", None)
     );
     world.wait(Span::minutes(1));
+    let spaced = NoticeDecision {
+        incident: "cr_1: x".to_owned(),
+        ..decision(None)
+    };
+    let refused = engine.decide_notice(&spaced, "olga").await;
+    assert!(matches!(refused, Err(Error::NoticeIncident)), "{refused:?}");
     let told = engine
         .decide_notice(&decision(Some(text.clone())), "emil")
         .await;
     assert_eq!(told.unwrap().decision, "notify");
-    for again in [Some(text), None] {
+    // Nobody has written a message of it: it is decided again, and no other text is.
+    let again = engine
+        .decide_notice(&decision(Some(text.clone())), "ada")
+        .await
+        .unwrap();
+    assert_eq!(
+        (again.by.as_str(), again.delivery),
+        ("emil", Some("no-message"))
+    );
+    let other = Text {
+        body: "something else".to_owned(),
+        ..text
+    };
+    for again in [Some(other), None] {
         let refused = engine.decide_notice(&decision(again), "olga").await;
         assert!(
             matches!(refused, Err(Error::NoticeDecided { .. })),
             "{refused:?}"
         );
     }
-    assert_eq!(leaves(&world).await, ["do-not-notify", "notify"]);
+    assert_eq!(leaves(&world).await, ["do-not-notify", "notify", "notify"]);
     let page = engine.notices(None, 10).await.unwrap();
     let by: Vec<&str> = page.notices.iter().map(|one| one.by.as_str()).collect();
     assert_eq!(by, ["emil", "olga"]);

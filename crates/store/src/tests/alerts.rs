@@ -324,3 +324,32 @@ pub async fn a_level_is_marked_as_told_of_the_time_that_the_alert_fires(place: P
     place.store.told_escalations(&again).await.unwrap();
     assert_eq!(untold().await[0].levels_told, 0);
 }
+
+pub async fn an_end_is_told_if_its_beginning_was_told_meanwhile(place: Place) {
+    let store = &place.store;
+    for (number, told, news) in [(1, true, Some(News::Resolved)), (2, false, None)] {
+        write(&place, &[record(number)]).await;
+        let seen = read(&place, number).await;
+        // Between the look and what it writes.
+        if told {
+            store
+                .told_alerts(std::slice::from_ref(&seen))
+                .await
+                .unwrap();
+        }
+        let over = AlertRecord {
+            alert: Alert {
+                phase: Phase::Resolved {
+                    since: instant(0),
+                    at: instant(9),
+                },
+                ..seen.alert.clone()
+            },
+            news: Some(News::Resolved),
+            news_number: 2,
+            ..seen
+        };
+        assert_eq!(write(&place, &[over]).await, 1);
+        assert_eq!(read(&place, number).await.news, news);
+    }
+}

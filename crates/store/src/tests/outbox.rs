@@ -110,6 +110,26 @@ pub async fn what_waits_for_a_receiver_is_bounded_and_the_rest_counted(place: Pl
         .map(|row| (row.receiver.as_str(), row.dropped))
         .collect();
     assert_eq!(named, [("away", 2), ("there", 2)]);
+    // What a person decided is kept all the same, and it is known how far it is.
+    let decided = NewMessage {
+        kind: "notice".to_owned(),
+        ..message("notice/1", &[to("away", "a"), to("away", "b")])
+    };
+    assert_eq!(store.delivery_of("notice/1").await.unwrap(), None);
+    let decided = [decided];
+    let at_once = store.announce(from + 1, from + 1, &decided, 3).await;
+    assert_eq!(at_once.unwrap().dropped, 0);
+    let state = async || store.delivery_of("notice/1").await.unwrap();
+    assert_eq!(state().await, Some(DeliveryState::Waiting));
+    let id = "msg_notice/1";
+    for (recipient, expected) in [
+        ("a", DeliveryState::Waiting),
+        ("b", DeliveryState::Delivered),
+    ] {
+        let one = to("away", recipient);
+        store.acknowledged(id, &one, at(9)).await.unwrap();
+        assert_eq!(state().await, Some(expected));
+    }
 }
 
 pub async fn old_messages_go_in_pages_and_what_waits_stays(place: Place) {

@@ -384,6 +384,7 @@ pub async fn emergencies_are_found_by_indexes_of_their_own(place: Place) {
         (asked.last_before, "log_leaf_unratified"),
         (leaves::LEAVES_OF_CLONES, "log_leaf_passkey"),
         (leaves::LEAVES_OF_WITHDRAWALS, "log_leaf_withdrawal"),
+        (leaves::LEAVES_OF_NOTICES, "log_leaf_notice"),
     ] {
         let plan = plan(&place, sql).await;
         let found = plan.iter().any(|line| line.contains(index));
@@ -461,6 +462,10 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (alerts::OLD_ALERTS, "alert_resolved"),
         (crate::compromise::REPORTS_OF_DAY, "compromise_report_day"),
         (crate::compromise::OPEN_REPORTS, "compromise_report_open"),
+        (
+            crate::compromise::OPEN_REPORTS_OF,
+            "compromise_report_open_of",
+        ),
         (
             crate::compromise::REPORTS_BEFORE,
             "compromise_report_received",

@@ -139,10 +139,12 @@ impl From<rotation::engine::error::Error> for Problem {
             E::UnknownKey(_) => Self::new(Code::UnknownKey, text).about("kid"),
             E::UnknownReport(_) => Self::new(Code::UnknownReport, text).about("report"),
             E::ReportText { what, .. } => Self::member(what, text),
+            E::NoticeIncident => Self::member("incident", text),
             E::ReportSince => Self::member("compromised_since", text),
-            E::ReportOther(_) | E::ReportDecided { .. } | E::NoticeDecided { .. } => {
-                Self::new(Code::ReportState, text)
-            }
+            E::ReportOther(_)
+            | E::ReportDecided { .. }
+            | E::ReportKey { .. }
+            | E::NoticeDecided { .. } => Self::new(Code::ReportState, text),
             E::ReportQuota => Self::new(Code::QuotaExceeded, text),
             E::UnknownJob(_) => Self::member("job", text),
             E::UnknownStep(_) => Self::member("step", text),

@@ -21,7 +21,8 @@ pub struct DeclareCompromise {
 /// Declare the emergency of a report
 ///
 /// As `POST /v1/key-rotation/emergency-rotation` for the asset of the report, whose alert ends; an emergency that is open already is
-/// that of the report. It replaces no signature: the emergency rotation of a ring is ordered by members of the roster.
+/// that of the report. It replaces no signature: the emergency rotation of a ring is ordered by members of the roster. Of a key
+/// that is not the primary of its ring it is refused until members of the roster have revoked it, and then it declares no rotation.
 #[utoipa::path(
     post,
     path = "/v1/emergency/reports/{report}/declare",

@@ -48,9 +48,11 @@ pub struct ReportedCompromise {
 
 /// Report a compromise
 ///
-/// Calls people by a critical alert and drafts what they could declare; it changes nothing else, and a person decides. By a
+/// Calls people by a critical alert, where a replica looks at alerts (`rotation.enabled`), and drafts what they could declare; it
+/// changes nothing else, and a person decides. By a
 /// principal with the role `reporter` for the asset (of a key: of its ring, `signing/RING`), an operator, an administrator or
-/// somebody on call. The same report again changes nothing. At most 100 of a principal and day are kept; what is beyond is refused.
+/// somebody on call. The same report again changes nothing. At most 100 of a principal and day are kept, and 500 that nobody has decided; what is
+/// beyond is refused.
 #[utoipa::path(
     post,
     path = "/v1/emergency/reports",

@@ -20,7 +20,8 @@ struct Asked {
 /// Reports of compromise
 ///
 /// The latest first. Each has its evidence, its alert, and while it is open the draft of what could be declared: an emergency
-/// rotation of a ring, which members of the roster propose and approve, or a declaration. A draft is not signed and permits nothing.
+/// rotation of a ring, or the revocation of a key that is not its primary, which members of the roster propose and approve, or a
+/// declaration. A draft is not signed and permits nothing.
 #[utoipa::path(
     get,
     path = "/v1/emergency/reports",

@@ -67,7 +67,7 @@ async fn a_scanner_reports_a_key_once_and_those_on_call_decide() {
         (
             &json!("compromise-reported"),
             &json!("critical"),
-            &json!(kid)
+            &filed["report"]
         )
     );
     assert_eq!(alert["escalation"]["level"], "operations");
@@ -100,7 +100,72 @@ async fn a_scanner_reports_a_key_once_and_those_on_call_decide() {
     let leaves = fixture.leaves("alert").await;
     let actions: Vec<&Value> = leaves.iter().map(|leaf| &leaf["action"]).collect();
     assert_eq!(actions, ["report-compromise", "dismiss-compromise"]);
-    assert_eq!(leaves[0]["kid"], kid);
+    for leaf in leaves {
+        assert_eq!((&leaf["kid"], &leaf["ref"]), (&json!(kid), &json!(id)));
+        assert_eq!(leaf["digest"].as_str().map(str::len), Some(64), "{leaf}");
+    }
+}
+
+#[tokio::test]
+async fn threat_the_draft_of_a_reported_standby_makes_it_the_primary() {
+    let fixture = fixture().await;
+    fixture.standby("records").await;
+    let primary = fixture.kid();
+    let standby = {
+        let snapshot = fixture.state.services.keys.current();
+        let mut keys = snapshot.rings["records"].keys.iter();
+        let found = keys.find(|key| key.kid.as_str() != primary).unwrap();
+        found.kid.to_string()
+    };
+    let why = || json!({"reason": "it is real"});
+    let rotations = async || fixture.leaves("rotation").await.len();
+    let before = rotations().await;
+    let mut reports = Vec::new();
+    for kid in [&primary, &standby] {
+        let filed = post(&fixture, "scanner", REPORTS, body(&kid[..9], kid)).await;
+        reports.push(filed.json()["report"].as_str().unwrap().to_owned());
+    }
+    let draft = async |report: &str| {
+        let listed = fixture.get_as("auditor", REPORTS).await.json();
+        let all = listed["reports"].as_array().unwrap();
+        let one = all.iter().find(|one| one["id"] == report).unwrap();
+        one["draft"].clone()
+    };
+    let path = |report: &str| format!("{REPORTS}/{report}/declare");
+    // Since when is for people to find out: that it was reported says nothing of it.
+    let of_primary = draft(&reports[0]).await;
+    assert_eq!(
+        (&of_primary["operation"], &of_primary["key_state"]),
+        (&json!("emergency-rotation"), &json!("primary"))
+    );
+    assert!(
+        of_primary.get("compromised_since").is_none(),
+        "{of_primary}"
+    );
+    let command = of_primary["command"].as_str().unwrap();
+    let begins = "chancery emergency rotate --ring records --compromised-since INSTANT ";
+    assert!(command.starts_with(begins), "{command}");
+    // A rotation would revoke the good key and make this one the primary.
+    let of_standby = draft(&reports[1]).await;
+    assert_eq!(
+        (&of_standby["operation"], &of_standby["key_state"]),
+        (&json!("revocation"), &json!("prepared"))
+    );
+    let command = of_standby["command"].as_str().unwrap();
+    let begins = format!("chancery ring revoke records --kid {standby} --because compromised ");
+    assert!(command.starts_with(&begins), "{command}");
+    let refused = post(&fixture, "on-call", &path(&reports[1]), why()).await;
+    assert_eq!(refused.code(), "report_state");
+    assert!(refused.json().to_string().contains("ring revoke"));
+    assert_eq!(rotations().await, before);
+    // Revoked by its ceremony it needs no rotation.
+    fixture.compromise(5).await;
+    assert_eq!(draft(&reports[0]).await["operation"], "none");
+    let declared = post(&fixture, "on-call", &path(&reports[0]), why()).await;
+    let declared = declared.json();
+    assert_eq!(declared["state"], "declared", "{declared}");
+    assert!(declared["decision"].get("rotation").is_none(), "{declared}");
+    assert_eq!(rotations().await, before);
 }
 
 #[tokio::test]
