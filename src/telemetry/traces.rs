@@ -354,7 +354,7 @@ mod tests {
         Env::new(
             || trust::Time::from_millis(0),
             move |bytes| {
-                let step = u32::MAX / 1_000;
+                let step = u32::MAX / 1_000 + 1;
                 let random = next.fetch_add(step, Ordering::Relaxed).to_be_bytes();
                 for (byte, random) in bytes.iter_mut().zip(random) {
                     *byte = random;

@@ -11,10 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base::{Trouble, names};
+use calendar::Time;
 use calendar::alerts::Severity;
 use calendar::alerts::rules::is_waited_for;
 use calendar::words::Reason;
-use calendar::Time;
 use metrics::gauge;
 use store::{CountedAlerts, OpenRotations};
 use tokio::time::Instant;

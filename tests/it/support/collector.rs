@@ -2,8 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -16,13 +15,30 @@ use prost::Message as _;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     /// It takes everything.
-    Takes = 0,
-    /// It reads, and never answers.
-    Silent = 1,
+    Takes,
+    /// It reads, and answers nothing until its mood changes; then it hangs up.
+    Silent,
     /// It says that it was all right, and goes on saying so without end.
-    Endless = 2,
+    Endless,
     /// It refuses, and wants it again in a hundred years.
-    Refuses = 3,
+    Refuses,
+}
+
+struct Moods {
+    now: Mutex<Mood>,
+    changed: Condvar,
+}
+
+impl Moods {
+    fn get(&self) -> Mood {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_another_than(&self, mood: Mood) {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = self.changed.wait_while(now, |now| *now == mood);
+        drop(other.unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 #[derive(Default)]
@@ -34,7 +50,7 @@ struct Got {
 pub struct Collector {
     pub endpoint: String,
     got: Arc<Mutex<Got>>,
-    mood: Arc<AtomicU8>,
+    mood: Arc<Moods>,
 }
 
 impl Collector {
@@ -45,7 +61,10 @@ impl Collector {
         let new = Self {
             endpoint: format!("http://{address}/v1/traces"),
             got: Arc::default(),
-            mood: Arc::default(),
+            mood: Arc::new(Moods {
+                now: Mutex::new(Mood::Takes),
+                changed: Condvar::new(),
+            }),
         };
         let (got, mood) = (new.got.clone(), new.mood.clone());
         thread::spawn(move || {
@@ -58,7 +77,9 @@ impl Collector {
     }
 
     pub fn is(&self, mood: Mood) {
-        self.mood.store(mood as u8, Ordering::SeqCst);
+        let now = self.mood.now.lock();
+        *now.unwrap_or_else(PoisonError::into_inner) = mood;
+        self.mood.changed.notify_all();
     }
 
     /// Every span that it was sent.
@@ -83,7 +104,7 @@ impl Collector {
     }
 }
 
-fn serve(stream: &TcpStream, got: &Mutex<Got>, mood: &AtomicU8) {
+fn serve(stream: &TcpStream, got: &Mutex<Got>, mood: &Moods) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = String::new();
@@ -115,12 +136,13 @@ fn serve(stream: &TcpStream, got: &Mutex<Got>, mood: &AtomicU8) {
             got.requests.push(request);
         }
         let mut stream = stream;
-        let answered = match mood.load(Ordering::SeqCst) {
-            0 => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
-            1 => loop {
-                thread::park();
-            },
-            2 => {
+        let answered = match mood.get() {
+            Mood::Takes => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+            Mood::Silent => {
+                mood.wait_for_another_than(Mood::Silent);
+                return;
+            }
+            Mood::Endless => {
                 let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
                 let mut written = stream.write_all(head);
                 while written.is_ok() {
@@ -128,7 +150,7 @@ fn serve(stream: &TcpStream, got: &Mutex<Got>, mood: &AtomicU8) {
                 }
                 written
             }
-            _ => stream.write_all(
+            Mood::Refuses => stream.write_all(
                 b"HTTP/1.1 503 No\r\nretry-after: 3153600000\r\ncontent-length: 0\r\n\r\n",
             ),
         };
