@@ -149,7 +149,7 @@ fn a_signature_is_traced_from_the_request_to_the_commit_and_waits_for_no_collect
     // A stranger's trace does not go on here.
     let stranger = format!("00-{}-{CALLER}-01", "a".repeat(32));
     let headers = [("traceparent", stranger.as_str())];
-    let path = "/.well-known/jwks.json";
+    let path = "/openapi.json";
     assert_eq!(
         send(&service.api, "GET", path, &headers, b"")
             .expect("an answer")
@@ -208,7 +208,7 @@ fn a_signature_is_traced_from_the_request_to_the_commit_and_waits_for_no_collect
 
 /// Ten traces of theirs in a second, however many requests they send.
 fn threat_strangers_fill_the_queue(service: &Service, collector: &Collector) {
-    let path = "/.well-known/jwks.json";
+    let path = "/openapi.json";
     let count = || {
         let spans = collector.spans().into_iter();
         spans.filter(|span| is_of_a_stranger(span, "200")).count()
