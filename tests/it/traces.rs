@@ -34,6 +34,11 @@ fn number(span: &Span, name: &str) -> f64 {
     found.parse().expect("a number")
 }
 
+fn is_of_a_stranger(span: &Span, status: &str) -> bool {
+    of(span, "chancery.caller").as_deref() == Some("stranger")
+        && of(span, "http.response.status_code").as_deref() == Some(status)
+}
+
 /// With everything that a caller may say beside it, where there is a trace.
 fn sign(service: &Service, signer: &str, traceparent: Option<&str>) -> String {
     let body = json!({"format": "jws", "payload": base64url(PAYLOAD)}).to_string();
@@ -144,7 +149,7 @@ fn a_signature_is_traced_from_the_request_to_the_commit_and_waits_for_no_collect
     // A stranger's trace does not go on here.
     let stranger = format!("00-{}-{CALLER}-01", "a".repeat(32));
     let headers = [("traceparent", stranger.as_str())];
-    let path = "/.well-known/jwks.json";
+    let path = "/openapi.json";
     assert_eq!(
         send(&service.api, "GET", path, &headers, b"")
             .expect("an answer")
@@ -153,8 +158,8 @@ fn a_signature_is_traced_from_the_request_to_the_commit_and_waits_for_no_collect
     );
     let public = || {
         let spans = collector.spans().into_iter();
-        let mut named = spans.filter(|span| span.name.ends_with(path));
-        named.next()
+        let mut theirs = spans.filter(|span| is_of_a_stranger(span, "200"));
+        theirs.next()
     };
     until("the stranger's request arrives", || public().is_some());
     let public = public().expect("a span");
@@ -203,10 +208,10 @@ fn a_signature_is_traced_from_the_request_to_the_commit_and_waits_for_no_collect
 
 /// Ten traces of theirs in a second, however many requests they send.
 fn threat_strangers_fill_the_queue(service: &Service, collector: &Collector) {
-    let path = "/.well-known/jwks.json";
+    let path = "/openapi.json";
     let count = || {
         let spans = collector.spans().into_iter();
-        spans.filter(|span| span.name.ends_with(path)).count()
+        spans.filter(|span| is_of_a_stranger(span, "200")).count()
     };
     let before = count();
     let began = Instant::now();
