@@ -3,6 +3,7 @@
 mod compliance;
 mod exercise;
 mod outside;
+mod place;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -324,7 +324,7 @@ fn no_request_fails_under_load(operator: &Operator<'_>, with: &With<'_>) {
     assert_eq!(phases.len(), 3, "{report:#}");
     let of = |phase: usize, kid: &str| phases[phase]["by_kid"][member(&report, kid)].as_u64();
     assert!(
-        of(0, "old_kid") > Some(10) && of(2, "new_kid") > Some(10),
+        of(0, "old_kid") > Some(0) && of(2, "new_kid") > Some(0),
         "{phases:#?}"
     );
     // People see when it was slow.
@@ -433,9 +433,14 @@ fn what_cannot_be_tested_is_refused(operator: &Operator<'_>, with: &With<'_>) {
     );
     fs::write(installation.file("plain.token"), token).expect("written");
     let plain = [
-        "test", "--ring", "plain", "--poll", "100ms", "--within", "4s",
+        "test", "--ring", "plain", "--poll", "100ms", "--within", "50s",
     ];
-    let came = operator.ended(&mut operator.start(&plain, "plain.token"));
+    let mut waits = operator.start(&plain, "plain.token");
+    until("the rotation waits for a ceremony", || {
+        operator.newest("signing/plain")["waits"] == "approval"
+    });
+    signal("INT", waits.id());
+    let came = operator.ended(&mut waits);
     assert_eq!(came.code, Some(1), "{:#}", came.report);
     let found = check(&came.report, "completed")["found"].to_string();
     let command = "chancery ceremony new generate --ring plain --ticket kr_";

@@ -37,6 +37,8 @@ pub struct Measured {
     made_at: Instant,
     read_at: Mutex<Option<Instant>>,
     ended: tokio::sync::Mutex<Ended>,
+    /// What the log told, and when it was read: whoever asks waits for no reading.
+    audited: Mutex<Option<(Instant, Audited)>>,
 }
 
 impl Default for Measured {
@@ -45,6 +47,7 @@ impl Default for Measured {
             made_at: Instant::now(),
             read_at: Mutex::default(),
             ended: tokio::sync::Mutex::default(),
+            audited: Mutex::default(),
         }
     }
 }
@@ -71,9 +74,14 @@ impl Measured {
         self.ago().unwrap_or_else(|| self.made_at.elapsed())
     }
 
-    /// What the log tells of the rotations that ended lately, as it was read last.
-    pub async fn audited(&self) -> Option<Audited> {
-        self.ended.lock().await.audited()
+    /// What the log tells of the rotations that ended lately, as it was read last without an error, with its age.
+    pub fn audited(&self) -> Option<Audited> {
+        let audited = self.audited.lock();
+        let audited = audited.unwrap_or_else(PoisonError::into_inner).clone();
+        audited.map(|(at, audited)| Audited {
+            age_seconds: at.elapsed().as_secs(),
+            ..audited
+        })
     }
 
     /// Reads again and again, until it is dropped.
@@ -117,6 +125,8 @@ impl Measured {
         let mut ended = self.ended.lock().await;
         ended.read(engine.store(), to_row(now)).await?;
         ended.tell();
+        let audited = ended.audited().map(|audited| (Instant::now(), audited));
+        *self.audited.lock().unwrap_or_else(PoisonError::into_inner) = audited;
         Ok(())
     }
 }

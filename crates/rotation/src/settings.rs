@@ -38,6 +38,7 @@ const NOT: [&str; 3] = ["non", "not", "pre"];
 pub fn is_production(environment: &str) -> bool {
     let mut before = "";
     environment.split('-').any(|word| {
+        let word = word.trim_end_matches(|end: char| end.is_ascii_digit());
         let says = PRODUCTION.contains(&word) && !NOT.contains(&before);
         before = word;
         says
@@ -180,7 +181,7 @@ mod tests {
             tests: true,
             ..Settings::default()
         };
-        for environment in ["production", "prod", "eu-prod", "live", "prd-2"] {
+        for environment in ["production", "prod2", "eu-prod", "live", "prd-2"] {
             let refused = settings.validate(environment).unwrap_err();
             assert!(refused.to_string().contains("rotation.tests"), "{refused}");
             assert!(Settings::default().validate(environment).is_ok());

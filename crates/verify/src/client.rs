@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use reqwest::{Certificate, ClientBuilder, Identity, Url};
+use reqwest::header::{AGE, CACHE_CONTROL, HeaderMap};
+use reqwest::{Certificate, ClientBuilder, Identity, StatusCode, Url};
 use serde_json::Value;
 
 use crate::output::{Code, Failure};
@@ -43,6 +44,16 @@ impl Connect {
             true => Err(Failure::usage(format!(
                 "--ca-file, --client-certificate and --client-key are used {why}"
             ))),
+        }
+    }
+
+    /// For another place: it is not shown who calls, and the authorities that were named are those of the service's host alone.
+    pub fn elsewhere(&self, url: &str, service: &str) -> Self {
+        let host = |url: &str| Url::parse(url).ok()?.host_str().map(str::to_owned);
+        let same = url.starts_with("https:") && host(url) == host(service);
+        Self {
+            ca_file: self.ca_file.clone().filter(|_| same),
+            ..Self::default()
         }
     }
 
@@ -95,20 +106,35 @@ async fn answered(mut response: reqwest::Response) -> Result<Vec<u8>, Failure> {
     if status.is_success() {
         return Ok(bytes);
     }
-    let value: Value = serde_json::from_slice(&bytes)
-        .with_context(|| format!("the service answered {status} without JSON"))?;
+    Err(problem(status, &bytes))
+}
+
+/// What stands before the service answers in its place while it is away, and not in JSON.
+fn problem(status: StatusCode, bytes: &[u8]) -> Failure {
     let code = match status.as_u16() {
         400..=499 if status.as_u16() != 429 => Code::Refused,
         _ => Code::Unavailable,
     };
+    let value: Value = match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(error) => {
+            let code = match code {
+                Code::Refused => Code::Failed,
+                other => other,
+            };
+            let text = format!("the service answered {status} without JSON");
+            return Failure::new(code, anyhow::Error::new(error).context(text));
+        }
+    };
     // It is not trusted: nothing in it moves the cursor.
     let said = |member: &str| trust::text::spelled_out(value[member].as_str().unwrap_or_default());
     let text = format!("{status} {}: {}", said("code"), said("detail"));
-    Err(Failure::new(code, anyhow::anyhow!(text)))
+    Failure::new(code, anyhow::anyhow!(text))
 }
 
 /// Of the directives of a `Cache-Control`: `max-age`, unless it forbids to keep the answer.
 fn max_age(control: &str) -> Duration {
+    let control = control.to_ascii_lowercase();
     let mut directives = control.split(',').map(str::trim);
     if directives
         .clone()
@@ -118,6 +144,15 @@ fn max_age(control: &str) -> Duration {
     }
     let seconds = directives.find_map(|one| one.strip_prefix("max-age=")?.parse().ok());
     Duration::from_secs(seconds.unwrap_or(0))
+}
+
+/// How long an answer may be kept from now on, of which a cache on the way may have kept it already (section 4.2).
+fn kept(headers: &HeaderMap) -> Duration {
+    let control = headers.get_all(CACHE_CONTROL).iter();
+    let control: Vec<&str> = control.filter_map(|value| value.to_str().ok()).collect();
+    let age = headers.get(AGE).and_then(|value| value.to_str().ok());
+    let age = age.and_then(|value| value.trim().parse().ok()).unwrap_or(0);
+    max_age(&control.join(",")).saturating_sub(Duration::from_secs(age))
 }
 
 #[derive(Clone)]
@@ -187,10 +222,8 @@ impl Client {
     pub async fn get_kept(&self, path: &str) -> Result<(Vec<u8>, Duration), Failure> {
         let sent = self.http.get(format!("{}{path}", self.base)).send().await;
         let response = sent.map_err(Failure::unavailable)?;
-        let control = response.headers().get(reqwest::header::CACHE_CONTROL);
-        let control = control.and_then(|value| value.to_str().ok());
-        let max_age = control.map_or(Duration::ZERO, max_age);
-        Ok((answered(response).await?, max_age))
+        let kept = kept(response.headers());
+        Ok((answered(response).await?, kept))
     }
 
     /// None where there is no such thing. What answers here need not be trusted: it is not read
@@ -231,11 +264,54 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_cache_on_the_way_kept_already_is_kept_for_less() {
+        let mut headers = HeaderMap::new();
+        headers.append(CACHE_CONTROL, "public".parse().unwrap());
+        headers.append(CACHE_CONTROL, "max-age=300".parse().unwrap());
+        assert_eq!(kept(&headers), Duration::from_secs(300));
+        headers.insert(AGE, "299".parse().unwrap());
+        assert_eq!(kept(&headers), Duration::from_secs(1));
+        headers.insert(AGE, "301".parse().unwrap());
+        assert_eq!(kept(&headers), Duration::ZERO);
+    }
+
+    #[test]
+    fn threat_another_place_is_shown_the_certificate_of_the_caller() {
+        let connect = Connect {
+            ca_file: Some("ca.pem".into()),
+            client_certificate: Some("client.pem".into()),
+            client_key: Some("client.key".into()),
+        };
+        let service = "https://seal.example:8443";
+        let same = connect.elsewhere("https://seal.example/jwks.json", service);
+        let other = connect.elsewhere("https://cdn.example/jwks.json", service);
+        assert!(!same.is_identified() && !other.is_identified());
+        assert!(same.ca_file.is_some() && other.ca_file.is_none());
+    }
+
+    #[test]
+    fn a_load_balancer_that_has_no_service_behind_it_says_that_it_is_away() {
+        let html = b"<html>502 Bad Gateway</html>";
+        for (status, bytes, code) in [
+            (502, &html[..], Code::Unavailable),
+            (503, b"", Code::Unavailable),
+            (429, html, Code::Unavailable),
+            (404, html, Code::Failed),
+            (403, b"{}", Code::Refused),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(problem(status, bytes).code, code, "{status}");
+        }
+    }
+
+    #[test]
     fn an_answer_is_kept_as_long_as_it_says() {
         for (control, seconds) in [
             ("public, max-age=300, stale-while-revalidate=600", 300),
             ("max-age=0", 0),
             ("no-store", 0),
+            ("Public, Max-Age=300", 300),
+            ("max-age=300,No-Store", 0),
             ("no-cache, max-age=300", 0),
             ("s-maxage=10", 0),
             ("max-age=soon", 0),

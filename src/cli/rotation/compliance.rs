@@ -3,8 +3,6 @@
 mod facts;
 mod rules;
 
-use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -14,6 +12,7 @@ use trust::text::spelled_out;
 
 use super::super::World;
 use super::exercise::Service;
+use super::place::{Place, lines_spelled_out};
 use facts::{Counts, read};
 use rules::{Finding, Severity, findings};
 use verify::output::{Code, Failure, Output, table};
@@ -58,12 +57,7 @@ struct Report {
 }
 
 pub async fn run(options: &Options, world: &World, output: &Output) -> Result<(), Failure> {
-    if let Some(out) = options.out.as_ref().filter(|out| out.exists()) {
-        let out = out.display();
-        return Err(Failure::usage(format!(
-            "{out} exists: it is never overwritten"
-        )));
-    }
+    let out = Place::of(options.out.as_deref())?;
     let api = options.service.open()?;
     let facts = read(&api, world.env.now(), output).await?;
     let mut found = findings(&facts);
@@ -83,11 +77,11 @@ pub async fn run(options: &Options, world: &World, output: &Output) -> Result<()
         findings: found,
         left_out: (left_out > 0).then_some(left_out),
     };
-    if let Some(out) = &options.out {
+    output.result(&report, || lines_spelled_out(&report.text()));
+    if let Some(out) = out {
         let json = serde_json::to_vec_pretty(&report).map_err(Failure::refused)?;
-        fs::File::create_new(out)?.write_all(&json)?;
+        out.write(&json)?;
     }
-    output.result(&report, || report.text());
     match errors {
         0 => Ok(()),
         count => Err(Failure::told(
@@ -120,7 +114,7 @@ impl Report {
                 finding.rule.to_owned(),
                 spelled_out(&finding.subject),
                 spelled_out(&finding.found),
-                finding.remedy.clone(),
+                spelled_out(&finding.remedy),
                 finding.runbook.unwrap_or_default().to_owned(),
             ]
         });

@@ -4,6 +4,7 @@
 
 mod api;
 mod book;
+mod finish;
 mod flows;
 mod judge;
 mod latency;
@@ -14,25 +15,25 @@ mod report;
 mod stranger;
 mod watch;
 
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base::Env;
 use base::settings::duration;
+use calendar::Span;
 use clap::Args;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
-use trust::verdict::Outcome;
+use trust::text::spelled_out;
 use trust::{Name, Sha256Digest, Time};
 
 use super::super::World;
+use super::place::{Place, lines_spelled_out};
 pub use api::{Api, Service};
+use api::{PolicyTimes, Rotation};
 use book::{Book, Entry};
-use judge::Seen;
 use report::{Check, Report};
-use stranger::{Rejected, Stranger};
+use stranger::Stranger;
 use verify::output::{Code, Failure, Output};
 use watch::{Stop, Watch};
 
@@ -40,7 +41,7 @@ use watch::{Stop, Watch};
 pub const TEST_HELP: &str = "The credential needs the roles administrator, auditor and signer:RING. Example:
 
   chancery rotation test --url https://seal.staging.example --access-token-file operator.token --ring records \\
-      --within 30h --out rotation-test.json
+      --within 60h --out rotation-test.json
 
 Without a standing order the test waits for a ceremony and shows its command. Ctrl-C cancels what is not promoted; what is \
 promoted goes on, and the report says so.";
@@ -48,7 +49,8 @@ promoted goes on, and the report says so.";
 /// For the end of `--help`.
 pub const ROLL_BACK_HELP: &str = "The credential needs the roles administrator, auditor and signer:RING. Example:
 
-  chancery rotation roll-back-test --url https://seal.staging.example --access-token-file operator.token --ring records
+  chancery rotation roll-back-test --url https://seal.staging.example --access-token-file operator.token --ring records \\
+      --within 30h
 
 The new key stays and is the next one of the ring.";
 
@@ -56,7 +58,8 @@ The new key stays and is the next one of the ring.";
 pub const ZERO_DOWNTIME_HELP: &str = "The credential needs the roles administrator, auditor and signer:RING. Example:
 
   chancery rotation zero-downtime-test --url https://seal.staging.example --access-token-file operator.token \\
-      --ring records --rate 20 --concurrency 8 --jwks-url https://cdn.staging.example/jwks.json --picture latency.svg
+      --ring records --rate 20 --concurrency 8 --within 30h --picture latency.svg \\
+      --jwks-url https://cdn.staging.example/jwks.json
 
 The test ends when the new key has signed for --after; the rotation goes on by itself. Each signature is a leaf for ever: --most \
 bounds them.";
@@ -66,6 +69,19 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The bounds of a pause between two looks.
 const POLLS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+
+/// How long it is asked whether a rotation was begun whose answer was lost.
+const FOUND: Duration = Duration::from_secs(60);
+
+/// Of an installation whose clock is moved policies do not say how long something takes.
+const SIMULATION: &str = "simulation";
+
+/// Signatures of a test that is not one of load are so far apart, unless something happened, and so many at most.
+const BETWEEN: Duration = Duration::from_secs(30);
+const MOST_SAMPLES: u64 = 10_000;
+
+/// And so many more where something happened.
+const MORE_SAMPLES: u64 = 1_000;
 
 /// How long it is waited for the checkpoint that covers a leaf.
 const COVERED: Duration = Duration::from_secs(30);
@@ -131,37 +147,52 @@ pub struct Loaded {
 
 /// A whole rotation.
 pub async fn rotation(options: &Options, world: &World, output: &Output) -> Result<(), Failure> {
+    let out = Place::of(options.out.as_deref())?;
     let exercise = Exercise::open("rotation", options, world, output).await?;
     let report = flows::rotation(exercise).await?;
-    told(report, options, output)
+    told(&report, [(out, json(&report)?)], output)
 }
 
 /// A rotation that is rolled back as soon as its key signs.
 pub async fn roll_back(options: &Options, world: &World, output: &Output) -> Result<(), Failure> {
+    let out = Place::of(options.out.as_deref())?;
     let exercise = Exercise::open("roll-back", options, world, output).await?;
     let report = flows::roll_back(exercise).await?;
-    told(report, options, output)
+    told(&report, [(out, json(&report)?)], output)
 }
 
 /// A rotation under load.
 pub async fn zero_downtime(loaded: &Loaded, world: &World, output: &Output) -> Result<(), Failure> {
-    not_there(loaded.picture.as_deref())?;
     let options = &loaded.options;
+    if loaded.before.saturating_add(loaded.after) >= options.within {
+        let text = "--before, --after: expected less than --within together";
+        return Err(Failure::usage(text));
+    }
+    let picture = Place::of(loaded.picture.as_deref())?;
+    let out = Place::of(options.out.as_deref())?;
     let exercise = Exercise::open("zero-downtime", options, world, output).await?;
     let report = flows::zero_downtime(exercise, loaded).await?;
-    if let (Some(file), Some(load)) = (&loaded.picture, &report.load) {
-        fs::File::create_new(file)?.write_all(plot::svg(load).as_bytes())?;
-    }
-    told(report, options, output)
+    let drawn = report.load.as_ref().map(plot::svg).unwrap_or_default();
+    let files = [(out, json(&report)?), (picture, drawn.into_bytes())];
+    told(&report, files, output)
 }
 
-/// The report as a file and on the screen; what failed is an exit code.
-fn told(report: Report, options: &Options, output: &Output) -> Result<(), Failure> {
-    if let Some(out) = &options.out {
-        let json = serde_json::to_vec_pretty(&report).map_err(Failure::refused)?;
-        fs::File::create_new(out)?.write_all(&json)?;
+fn json(report: &Report) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec_pretty(report).map_err(Failure::refused)
+}
+
+/// The report on the screen and as a file, in this order: what cannot be written is not lost. What failed is an exit code.
+fn told(
+    report: &Report,
+    files: impl IntoIterator<Item = (Option<Place>, Vec<u8>)>,
+    output: &Output,
+) -> Result<(), Failure> {
+    output.result(report, || lines_spelled_out(&report.text()));
+    for (place, bytes) in files {
+        if let Some(place) = place.filter(|_| !bytes.is_empty()) {
+            place.write(&bytes)?;
+        }
     }
-    output.result(&report, || report.text());
     match report.passed {
         true => Ok(()),
         false => {
@@ -174,19 +205,6 @@ fn told(report: Report, options: &Options, output: &Output) -> Result<(), Failur
     }
 }
 
-/// What cannot be written at the end is said before anything is begun.
-fn not_there(file: Option<&Path>) -> Result<(), Failure> {
-    match file.filter(|file| file.exists()) {
-        None => Ok(()),
-        Some(file) => {
-            let file = file.display();
-            Err(Failure::usage(format!(
-                "{file} exists: it is never overwritten"
-            )))
-        }
-    }
-}
-
 /// Where the credential may not do what the test needs, the role that may.
 fn needs(role: &str, failure: Failure) -> Failure {
     let told = failure.error.to_string();
@@ -195,6 +213,24 @@ fn needs(role: &str, failure: Failure) -> Failure {
     }
     let said = format!("the test needs a credential with the role {role}");
     Failure::new(failure.code, failure.error.context(said))
+}
+
+/// What cannot come to its aim is not begun: a key is published for as long as the policy says before it signs.
+fn long_enough(test: &str, within: Duration, policy: Option<PolicyTimes>) -> Result<(), Failure> {
+    let Some(policy) = policy else { return Ok(()) };
+    let seconds = |span: &str| span.parse::<Span>().map(Span::as_seconds).unwrap_or(0);
+    let (publish, overlap) = (seconds(&policy.publish_safety), seconds(&policy.overlap));
+    let takes = match test {
+        "rotation" => publish.saturating_add(overlap),
+        _ => publish,
+    };
+    match within.as_secs() > takes {
+        true => Ok(()),
+        false => Err(Failure::refused(format!(
+            "--within: the policy publishes a key for {} before it signs and keeps the old one for {} then, so that this test takes more than {takes} s",
+            policy.publish_safety, policy.overlap
+        ))),
+    }
 }
 
 /// A test that is under way.
@@ -213,6 +249,8 @@ struct Exercise<'a> {
     old: String,
     checks: Vec<Check>,
     began_at: Time,
+    /// When the last signature was made outside of a load, and how far the rotation was.
+    sampled: Option<(Instant, String)>,
 }
 
 impl<'a> Exercise<'a> {
@@ -223,7 +261,6 @@ impl<'a> Exercise<'a> {
         world: &'a World,
         output: &'a Output,
     ) -> Result<Self, Failure> {
-        not_there(options.out.as_deref())?;
         if options.within > LONGEST {
             return Err(Failure::usage("--within: expected at most 30d"));
         }
@@ -248,10 +285,8 @@ impl<'a> Exercise<'a> {
             return Err(Failure::refused(format!(
                 "the scheduler is paused since {} by {} ({}): chancery job resume",
                 status.since.map(|at| at.to_string()).unwrap_or_default(),
-                status.by.unwrap_or_default(),
-                status
-                    .reason
-                    .unwrap_or_else(|| "no reason given".to_owned()),
+                spelled_out(status.by.as_deref().unwrap_or_default()),
+                spelled_out(status.reason.as_deref().unwrap_or("no reason given")),
             )));
         }
         let may = api.may_read_leaves().await;
@@ -260,6 +295,9 @@ impl<'a> Exercise<'a> {
         let asset = format!("signing/{ring}");
         let found = api.asset(&asset).await;
         let found = found.map_err(|failure| needs("administrator", failure))?;
+        if status.environment != SIMULATION {
+            long_enough(test, options.within, api.policy(&found.key_type).await?)?;
+        }
         let keys = api.ring(ring).await?;
         if keys.ring.usage != "structured" {
             return Err(Failure::refused(format!(
@@ -304,7 +342,29 @@ impl<'a> Exercise<'a> {
             old,
             checks: Vec::new(),
             began_at: world.env.now(),
+            sampled: None,
         })
+    }
+
+    /// One signature where something happened since the last one, and now and then; each until the new key was seen to sign.
+    async fn sample_at(&mut self, rotation: &Rotation) {
+        let mark = rotation.mark();
+        let signs = rotation.made.as_deref();
+        let signs = signs.is_some_and(|kid| self.book.signed_by(kid));
+        let awaited = rotation.promoted_at.is_some() && !signs;
+        let last = self.sampled.as_ref();
+        let same = last.is_some_and(|(_, then)| *then == mark) && !awaited;
+        let most = match same {
+            true => MOST_SAMPLES,
+            false => MOST_SAMPLES + MORE_SAMPLES,
+        };
+        let made = self.book.signatures.made + self.book.signatures.failed;
+        let soon = last.is_some_and(|(at, _)| at.elapsed() < BETWEEN);
+        if (same && soon) || made >= most {
+            return;
+        }
+        self.sampled = Some((Instant::now(), mark));
+        self.sample().await;
     }
 
     /// One signature, verified at once.
@@ -314,7 +374,7 @@ impl<'a> Exercise<'a> {
         let signed = self.api.sign(self.options.ring.as_str(), &claims).await;
         let signed = signed.map_err(|failure| format!("{:#}", failure.error));
         let rejected = match &signed {
-            Ok(signed) => self.stranger.verify(&signed.jws).await,
+            Ok(signed) => self.stranger.verify(signed).await,
             Err(_) => Vec::new(),
         };
         self.book.enter(Entry { signed, rejected });
@@ -326,7 +386,7 @@ impl<'a> Exercise<'a> {
         let first = self.api.sign(ring, &json!({ "test": self.test })).await;
         let signed = first.map_err(|failure| needs(&format!("signer:{ring}"), failure))?;
         self.old.clone_from(&signed.kid);
-        let rejected = self.stranger.verify(&signed.jws).await;
+        let rejected = self.stranger.verify(&signed).await;
         let signed = Ok(signed);
         self.book.enter(Entry { signed, rejected });
         for _ in 1..BEFORE {
@@ -345,184 +405,49 @@ impl<'a> Exercise<'a> {
 
     /// Begins the rotation, which is watched from then on.
     async fn begin(&self) -> Result<Watch<'a>, Failure> {
+        let newest = self.api.newest(&self.asset).await?;
         let stop = Stop::listening().await;
         let begun = self
             .api
             .begin(&self.key_type, &self.asset, &self.options.reason);
-        let begun = begun.await.map_err(|failure| match failure.code {
-            Code::Refused => {
-                let said = format!("no rotation of {} was begun", self.asset);
-                Failure::new(Code::Refused, failure.error.context(said))
+        let begun = match begun.await {
+            Ok(begun) => begun,
+            Err(failure) if failure.code == Code::Unavailable => {
+                self.found(newest.as_ref(), failure).await?
             }
-            _ => failure,
-        })?;
+            Err(failure) if failure.code == Code::Refused => {
+                let said = format!("no rotation of {} was begun", self.asset);
+                return Err(Failure::new(Code::Refused, failure.error.context(said)));
+            }
+            Err(failure) => return Err(failure),
+        };
         let pace = (self.options.poll, self.options.within);
         let own = (&self.api, self.env, self.output);
         Ok(Watch::new(own, (begun, stop), pace))
     }
 
-    /// All that is looked at when it is over. `wanted`: up to which step it was to come.
-    async fn finish(
-        mut self,
-        last: Option<&api::Rotation>,
-        wanted: &str,
-        left: String,
-    ) -> Result<Report, Failure> {
-        self.output.remark("Verifying everything again.");
-        let good = self.book.signatures.failed == 0 && self.book.signatures.rejected == 0;
-        let counts = &self.book.signatures;
-        let found = format!(
-            "{} made, {} requests failed, {} not accepted",
-            counts.made, counts.failed, counts.rejected
-        );
-        self.checks.push(Check::of("signatures", good, found));
-        self.old_signatures().await;
-        self.verdicts().await;
-        let check = self.evidence().await;
-        self.checks.push(check);
-        let mut steps = Vec::new();
-        let new = last.and_then(|rotation| rotation.made.clone());
-        if let Some(rotation) = last {
-            let seen = self.seen(new.as_deref()).await;
-            if rotation.state == "rolled-back" {
-                let again = seen.old_key.as_ref().and_then(|key| key.role.as_deref());
-                let found = format!("the old key is {}", again.unwrap_or("no signer"));
-                self.checks
-                    .push(Check::of("keys", again == Some("primary"), found));
-            }
-            steps = judge::steps(rotation, &seen, wanted);
-            let from = self.book.first_index.unwrap_or_default();
-            match self.api.leaves(from).await {
-                Ok(leaves) => self
-                    .checks
-                    .extend(judge::leaves(&leaves, rotation, &self.old)),
-                Err(failure) => {
-                    let why = format!("{:#}", failure.error);
-                    self.checks.push(Check::of("leaves", false, why));
-                }
-            }
-        }
-        let mut report = Report {
-            test: self.test,
-            passed: false,
-            url: self.options.service.url.clone(),
-            environment: self.environment,
-            ring: self.options.ring.to_string(),
-            asset: self.asset,
-            rotation: last.map(|rotation| rotation.id.clone()),
-            old_kid: self.old,
-            new_kid: new,
-            began_at: self.began_at,
-            ended_at: self.env.now(),
-            key_sets: self
-                .stranger
-                .names()
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-            steps,
-            checks: self.checks,
-            signatures: self.book.signatures,
-            load: None,
-            left,
-        };
-        report.passed = report.holds();
-        Ok(report)
-    }
-
-    /// A verifier that starts now accepts what was signed before, during and after.
-    async fn old_signatures(&mut self) {
-        self.stranger.starts_anew();
-        let mut rejected: Vec<Rejected> = Vec::new();
-        let kept: Vec<String> = self.book.kept().iter().map(|one| one.jws.clone()).collect();
-        for jws in &kept {
-            for one in self.stranger.verify(jws).await {
-                if !rejected.contains(&one) {
-                    rejected.push(one);
-                }
-            }
-        }
-        let found = match rejected.first() {
-            None => format!(
-                "{} signatures of all keys, verified with fresh key sets",
-                kept.len()
-            ),
-            Some(Rejected { by, why }) => format!("{by}: {why}"),
-        };
-        let check = Check::of("old-signatures", rejected.is_empty(), found);
-        self.checks.push(check);
-    }
-
-    /// What the service itself says of the first signature of each key.
-    async fn verdicts(&mut self) {
-        let mut said = Vec::new();
-        for signed in self.book.firsts() {
-            said.push(match self.api.verdict(&signed.jws).await {
-                Ok(verdict) => verdict,
-                Err(failure) => format!("{:#}", failure.error),
-            });
-        }
-        let good = |word: &String| ["VALID", "VALID_RETIRED_KEY"].contains(&word.as_str());
-        let check = Check::of("verdicts", said.iter().all(good), said.join(", "));
-        self.checks.push(check);
-    }
-
-    /// The first signature of each key, shown without the service. Checkpoints come a little later than leaves.
-    async fn evidence(&self) -> Check {
-        let check = |passed, found: String| Check::of("evidence", passed, found);
-        let (genesis, whose) = match self.options.genesis {
-            Some(genesis) => (genesis, "the pinned genesis"),
-            None => match self.api.genesis().await {
-                Ok(genesis) => (genesis, "the genesis that the service names (not pinned)"),
-                Err(failure) => return check(false, format!("{:#}", failure.error)),
-            },
-        };
-        let mut count = 0;
-        for signed in self.book.firsts() {
-            let until = Instant::now() + COVERED;
-            let file = loop {
-                match self.api.evidence(signed).await {
-                    Ok(file) => break file,
-                    Err(failure) if Instant::now() >= until => {
-                        return check(false, format!("{}: {:#}", signed.kid, failure.error));
+    /// The answer to the beginning was lost: the rotation may have begun all the same, and is one of this test then.
+    async fn found(&self, before: Option<&Rotation>, lost: Failure) -> Result<Rotation, Failure> {
+        let until = Instant::now() + FOUND;
+        let reason = format!("a test: {}", self.options.reason);
+        loop {
+            match self.api.newest(&self.asset).await {
+                Ok(Some(newest)) if before.map(|one| &one.id) != Some(&newest.id) => {
+                    if newest.reason.as_ref() == Some(&reason) && !newest.is_over() {
+                        return Ok(newest);
                     }
-                    Err(_) => sleep(self.options.poll.min(Duration::from_secs(1))).await,
                 }
-            };
-            match trust::evidence::verify(&file, genesis, None) {
-                Ok(finding) => match finding.verdict.outcome {
-                    Outcome::Valid | Outcome::ValidRetiredKey => count += 1,
-                    other => return check(false, format!("{}: {other:?}", signed.kid)),
-                },
-                Err(error) => return check(false, format!("{}: {error}", signed.kid)),
+                _ => {}
             }
-        }
-        check(
-            true,
-            format!("a signature of each of {count} keys verifies offline, by {whose}"),
-        )
-    }
-
-    async fn seen(&self, new: Option<&str>) -> Seen {
-        let ring = self.api.ring(self.options.ring.as_str()).await.ok();
-        let key = |kid: &str| {
-            let keys = ring.as_ref().map(|ring| ring.keys.iter());
-            keys.into_iter()
-                .flatten()
-                .find(|key| key.kid == kid)
-                .cloned()
-        };
-        let transcript = match new {
-            Some(kid) => self.api.has_transcript(kid).await.unwrap_or(false),
-            None => false,
-        };
-        Seen {
-            old: self.old.clone(),
-            shown_at: new.and_then(|kid| self.stranger.shown_everywhere_at(kid)),
-            new_signs: new.is_some_and(|kid| self.book.signed_by(kid)),
-            old_key: key(&self.old),
-            new_key: new.and_then(key),
-            transcript,
+            if Instant::now() >= until {
+                let said = format!(
+                    "whether the rotation of {asset} was begun is not known; chancery rotation events --asset {asset} shows it, \
+                     chancery rotation cancel EVENT ends it",
+                    asset = self.asset
+                );
+                return Err(Failure::new(lost.code, lost.error.context(said)));
+            }
+            sleep(self.options.poll).await;
         }
     }
 }
@@ -532,7 +457,8 @@ fn strangers(options: &Options, api: &Api, world: &World) -> Result<Stranger, Fa
     let path = format!("/v1/rings/{}/jwks.json", options.ring);
     let mut stranger = Stranger::new(&world.env).with(&path, api.client().clone(), &path);
     for url in &options.jwks_urls {
-        stranger = stranger.with_url(url, &options.service.connect)?;
+        let connect = options.service.connect.elsewhere(url, &options.service.url);
+        stranger = stranger.with_url(url, &connect)?;
     }
     Ok(stranger)
 }

@@ -57,6 +57,8 @@ pub struct Shares {
 /// What the log tells of rotations that ended in the last 92 days.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Audited {
+    /// How long ago the log was read.
+    pub age_seconds: u64,
     /// That ended.
     pub rotations: usize,
     /// Those of whose end no leaf tells, at most a hundred.
@@ -194,6 +196,7 @@ impl Ended {
         untold.sort_unstable();
         let named = untold.iter().take(MOST_NAMED).map(|key| event_of(*key));
         Some(Audited {
+            age_seconds: 0,
             rotations: self.rotations.len(),
             not_told: named.collect(),
             not_told_in_all: untold.len(),

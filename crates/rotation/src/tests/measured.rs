@@ -41,6 +41,8 @@ pub async fn what_ended_lately_is_measured_and_found_in_the_log(place: Place) {
     anew.read(&engine).await.unwrap();
     assert_eq!(anew.shares().await, shares(0.5, 1.0, 0));
     assert!(anew.ago().is_some());
+    let audited = anew.audited().unwrap();
+    assert_eq!((audited.rotations, audited.not_told_in_all), (2, 0));
 
     // The database says that something ended, and the log does not.
     anew.forget_what_the_log_tells(&event.id).await;

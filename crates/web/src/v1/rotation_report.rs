@@ -42,6 +42,6 @@ pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Respon
     let scheduler = &state.services.rotation;
     json(&ReportAnswer {
         adherence: scheduler.engine().adherence().await?,
-        audited: scheduler.audited().await,
+        audited: scheduler.audited(),
     })
 }

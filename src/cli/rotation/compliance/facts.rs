@@ -1,10 +1,12 @@
 //! What is read for the check: policies, assets, keys, their use after their end, alerts, and how the last quarter went.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 use trust::{Time, base64url};
 
 use super::super::exercise::Api;
@@ -14,10 +16,14 @@ use verify::output::{Failure, Output};
 const PAGE: usize = 1_000;
 
 /// Pages of a listing at most.
-const MOST_PAGES: usize = 1_000;
+const MOST_PAGES: usize = 10_000;
 
 /// Keys that ended lately, of which it is asked whether they were used since.
 const MOST_ENDED: usize = 2_000;
+
+/// How long it is waited until the replica has read the log, and between two looks.
+const READS: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// For how long hours are kept, in milliseconds, and how many that are.
 const HOURS_KEPT: i64 = 90 * 86_400_000;
@@ -72,6 +78,7 @@ pub struct Adherence {
 /// What the log tells of these rotations.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Audited {
+    pub age_seconds: u64,
     pub rotations: usize,
     pub not_told: Vec<String>,
     pub not_told_in_all: usize,
@@ -191,15 +198,15 @@ pub async fn read(api: &Api, now: Time, output: &Output) -> Result<Facts, Failur
         policies: Vec<Policy>,
     }
     let status = api.status().await.map_err(right)?;
-    let report: Value = api.get("/v1/key-rotation/report").await.map_err(right)?;
-    let adherence = serde_json::from_value(report.clone()).map_err(Failure::unavailable)?;
+    let (report, adherence) = quarter(api, output).await?;
     let policies: Policies = api.get("/v1/policies").await.map_err(right)?;
     output.remark("Reading the inventory.");
-    let (assets, unreadable) = assets(api).await?;
+    let (assets, unreadable) = assets(api).await.map_err(right)?;
     output.remark("Reading keys and their use.");
-    let (keys, refused) = keys(api).await?;
-    let (used_after, not_asked) = used_after(api, &keys, now).await?;
-    let orders = api.orders(None).await?;
+    let (keys, refused) = keys(api).await.map_err(right)?;
+    let used_after = used_after(api, &keys, now).await;
+    let (used_after, not_asked) = used_after.map_err(right)?;
+    let orders = api.orders(None).await.map_err(right)?;
     let failed = status.jobs.iter().filter(|job| {
         let last = job.last.as_ref();
         last.is_some_and(|run| run.state == "failed")
@@ -226,9 +233,24 @@ pub async fn read(api: &Api, now: Time, output: &Output) -> Result<Facts, Failur
         refused,
         used_after,
         not_asked,
-        alerts: alerts(api).await?,
+        alerts: alerts(api).await.map_err(right)?,
         ordered: orders.into_iter().map(|order| order.ring).collect(),
     })
+}
+
+/// How the last quarter went; a replica that was started just now has not read the log yet, and is asked again.
+async fn quarter(api: &Api, output: &Output) -> Result<(Value, Adherence), Failure> {
+    let until = Instant::now() + READS;
+    loop {
+        let report: Value = api.get("/v1/key-rotation/report").await.map_err(right)?;
+        let adherence = serde_json::from_value::<Adherence>(report.clone());
+        let adherence = adherence.map_err(Failure::unavailable)?;
+        if adherence.audited.is_some() || Instant::now() >= until {
+            return Ok((report, adherence));
+        }
+        output.remark("The replica has not read the log yet: it is asked again.");
+        sleep(AGAIN).await;
+    }
 }
 
 /// A listing, page by page: what each page has, and what follows it.
@@ -241,8 +263,12 @@ async fn pages<P: DeserializeOwned>(
     for _ in 0..MOST_PAGES {
         let page: P = api.get(&format!("{path}?limit={PAGE}{after}")).await?;
         // What comes from there goes into a path.
-        match take(page).filter(|next| base64url::decode(next).is_some()) {
-            Some(next) => after = format!("&after={next}"),
+        match take(page) {
+            Some(next) if base64url::decode(&next).is_some() => after = format!("&after={next}"),
+            Some(_) => {
+                let text = anyhow::anyhow!("{path}: what follows a page is not in base64url");
+                return Err(Failure::unavailable(text));
+            }
             None => return Ok(()),
         }
     }

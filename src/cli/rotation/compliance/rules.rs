@@ -41,6 +41,12 @@ const DEVIATION_ENDS: i64 = 30 * DAY;
 const ON_TIME: usize = 950;
 const AUTOMATIC: usize = 800;
 
+/// Of fewer rotations one alone is more than a twentieth.
+const ENOUGH: usize = 20;
+
+/// How old what a replica read of the log may be, in seconds.
+const OLD: u64 = 2 * 60 * 60;
+
 /// Security strength of what rings sign with, in bits (NIST SP 800-57 part 1 revision 5, table 2).
 const STRENGTHS: [(&str, u32); 6] = [
     ("P-256", 128),
@@ -55,8 +61,12 @@ const STRENGTHS: [(&str, u32); 6] = [
 const LEAST: u32 = 112;
 const FROM_2031: u32 = 128;
 
-/// Open alerts that other rules here tell of by themselves.
-const TOLD_HERE: [&str; 3] = ["rotation-overdue", "expiry", "retired-key-used"];
+/// Alerts, and the rule here that tells of the same: where it found the same subject, the alert is not told again.
+const TOLD_HERE: [(&str, &str); 3] = [
+    ("rotation-overdue", "overdue"),
+    ("expiry", "expired"),
+    ("retired-key-used", "used-after-end"),
+];
 
 impl Severity {
     pub fn word(self) -> &'static str {
@@ -315,7 +325,7 @@ fn of_quarter(facts: &Facts, found: &mut Found) {
     let adherence = &facts.adherence;
     let report = "chancery rotation report";
     if let Some(share) = adherence.on_time_per_mille.filter(|share| *share < 1_000) {
-        let severity = if share < ON_TIME {
+        let severity = if share < ON_TIME && adherence.ended >= ENOUGH {
             Severity::Error
         } else {
             Severity::Warning
@@ -343,12 +353,20 @@ fn of_quarter(facts: &Facts, found: &mut Found) {
     let runbook = Some("deploy/runbooks/rotations-not-audited.md");
     match &adherence.audited {
         None => found.add(
-            (Severity::Warning, "audited"),
+            (Severity::Error, "audited"),
             "rotations",
-            "the replica that answers has not read the log of the last 92 days yet",
-            ("ask again in some minutes", runbook),
+            "the replica that answers has not read the log of the last 92 days",
+            ("ask again in some minutes, or another replica", runbook),
         ),
         Some(audited) => {
+            if audited.age_seconds > OLD {
+                let what = format!(
+                    "the replica that answers read the log {} min ago: it cannot read it any more",
+                    audited.age_seconds / 60
+                );
+                let remedy = ("chancery doctor, and the replica's own log", runbook);
+                found.add((Severity::Error, "audited"), "rotations", what, remedy);
+            }
             for rotation in &audited.not_told {
                 let what = "no leaf of the log tells of its end";
                 let remedy = ("chancery log check", runbook);
@@ -389,7 +407,10 @@ fn of_scheduler(facts: &Facts, found: &mut Found) {
 }
 
 fn of_alert(alert: &Alert, found: &mut Found) {
-    if alert.state == "pending" || TOLD_HERE.contains(&alert.name.as_str()) {
+    let told = |one: &Finding| {
+        one.subject == alert.subject && TOLD_HERE.contains(&(alert.name.as_str(), one.rule))
+    };
+    if alert.state == "pending" || found.0.iter().any(told) {
         return;
     }
     let severity = match alert.severity.as_str() {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use trust::{Chains, Sha256Digest, Time, base64url};
+use trust::{Chains, Kid, Sha256Digest, Time, base64url};
 
 use verify::client::{Client, Connect};
 use verify::output::Failure;
@@ -120,7 +120,16 @@ pub struct Rotation {
     pub detail: Option<String>,
     pub look_at: Option<Time>,
     #[serde(default)]
+    pub reason: Option<String>,
+    #[serde(default)]
     pub steps: Vec<Attempt>,
+}
+
+/// How long the steps of a rotation take at least.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PolicyTimes {
+    pub publish_safety: String,
+    pub overlap: String,
 }
 
 /// An attempt at a step of it.
@@ -143,6 +152,9 @@ pub struct Signed {
     pub kid: String,
     pub log_index: i64,
     pub salt: String,
+    /// What was asked to be signed, in base64url.
+    #[serde(skip)]
+    pub payload: String,
 }
 
 /// What is looked at of a leaf.
@@ -159,6 +171,12 @@ impl Rotation {
     /// Nothing happens any more.
     pub fn is_over(&self) -> bool {
         self.ended_at.is_some()
+    }
+
+    /// Another one where something happened.
+    pub fn mark(&self) -> String {
+        let ended = self.steps.iter().filter(|step| step.ended_at.is_some());
+        format!("{} {} {:?}", self.state, ended.count(), self.promoted_at)
     }
 
     /// The last attempt at a step.
@@ -241,12 +259,51 @@ impl Api {
             let of_ring = |order: &Order| ring.is_none_or(|ring| order.ring == ring);
             let usable = |order: &Order| order.state == "active" && order.left > 0;
             found.extend(page.orders.into_iter().filter(of_ring).filter(usable));
-            match page.next.filter(|next| base64url::decode(next).is_some()) {
-                Some(next) => after = format!("&after={next}"),
+            match page.next {
+                Some(next) if base64url::decode(&next).is_some() => {
+                    after = format!("&after={next}");
+                }
+                Some(_) => {
+                    let text = "the orders: what follows a page is not in base64url";
+                    return Err(Failure::unavailable(anyhow::anyhow!(text)));
+                }
                 None => break,
             }
         }
         Ok(found)
+    }
+
+    /// The times of a key type's policy.
+    pub async fn policy(&self, key_type: &str) -> Result<Option<PolicyTimes>, Failure> {
+        #[derive(Deserialize)]
+        struct Policies {
+            policies: Vec<Policy>,
+        }
+        #[derive(Deserialize)]
+        struct Policy {
+            document: Document,
+        }
+        #[derive(Deserialize)]
+        struct Document {
+            key_type: String,
+            #[serde(flatten)]
+            times: PolicyTimes,
+        }
+        let all: Policies = self.get("/v1/policies").await?;
+        let mut documents = all.policies.into_iter().map(|policy| policy.document);
+        let found = documents.find(|document| document.key_type == key_type);
+        Ok(found.map(|document| document.times))
+    }
+
+    /// The newest rotation of an asset.
+    pub async fn newest(&self, asset: &str) -> Result<Option<Rotation>, Failure> {
+        #[derive(Deserialize)]
+        struct Page {
+            events: Vec<Rotation>,
+        }
+        let path = format!("/v1/key-rotation/events?limit=1&asset={}", escaped(asset));
+        let page: Page = self.get(&path).await?;
+        Ok(page.events.into_iter().next())
     }
 
     /// Begins a rotation of one asset as a test; the service refuses that where it is production.
@@ -290,7 +347,12 @@ impl Api {
     pub async fn sign(&self, ring: &str, claims: &Value) -> Result<Signed, Failure> {
         let payload = base64url::encode(claims.to_string().as_bytes());
         let body = json!({ "format": "jws", "payload": payload });
-        self.post(&format!("/v1/rings/{ring}/sign"), &body).await
+        let path = format!("/v1/rings/{ring}/sign");
+        let signed: Signed = self.post(&path, &body).await?;
+        // It is not trusted: kids are counted, and go into paths and onto the screen.
+        let kid = signed.kid.parse::<Kid>();
+        kid.map_err(|error| Failure::unavailable(anyhow::anyhow!("{path}: its kid: {error}")))?;
+        Ok(Signed { payload, ..signed })
     }
 
     /// What the service itself says of a signature.
@@ -323,8 +385,12 @@ impl Api {
         self.get::<Value>("/v1/audit?limit=1").await.map(drop)
     }
 
-    /// The leaves from an index on.
-    pub async fn leaves(&self, from: i64) -> Result<Vec<Leaf>, Failure> {
+    /// The leaves from an index on that are wanted, asked in their order.
+    pub async fn leaves(
+        &self,
+        from: i64,
+        mut wanted: impl FnMut(&Leaf) -> bool,
+    ) -> Result<Vec<Leaf>, Failure> {
         #[derive(Deserialize)]
         struct Row {
             index: i64,
@@ -342,13 +408,14 @@ impl Api {
             let path = format!("/v1/audit?from={next}&limit={PAGE}");
             let page: Page = self.get(&path).await?;
             let text = |leaf: &Value, member: &str| leaf[member].as_str().map(str::to_owned);
-            all.extend(page.leaves.into_iter().map(|row| Leaf {
+            let leaves = page.leaves.into_iter().map(|row| Leaf {
                 action: text(&row.leaf, "action"),
                 reference: text(&row.leaf, "ref"),
                 index: row.index,
                 kind: row.kind,
                 kid: row.kid,
-            }));
+            });
+            all.extend(leaves.filter(&mut wanted));
             match page.next {
                 Some(after) if after > next && after - from < MOST_LEAVES => next = after,
                 Some(_) => {

@@ -99,6 +99,7 @@ mod tests {
                 kid: kid.to_owned(),
                 log_index,
                 salt: String::new(),
+                payload: String::new(),
             }),
             rejected: Vec::new(),
         }

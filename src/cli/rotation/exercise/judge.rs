@@ -184,6 +184,36 @@ fn evidence(
     }
 }
 
+/// Which leaves are looked at, as they come: those of a rotation and of its old key, without the signatures of that key before its
+/// end, which are many.
+pub struct Wanted<'a> {
+    rotation: &'a str,
+    old: &'a str,
+    ended: bool,
+}
+
+impl<'a> Wanted<'a> {
+    pub fn of(rotation: &'a Rotation, old: &'a str) -> Self {
+        Self {
+            rotation: &rotation.id,
+            old,
+            ended: false,
+        }
+    }
+
+    pub fn takes(&mut self, leaf: &Leaf) -> bool {
+        let of_old = leaf.kid.as_deref() == Some(self.old);
+        match leaf.kind.as_str() {
+            SIGN => self.ended && of_old,
+            "rotation" => leaf.reference.as_deref() == Some(self.rotation),
+            _ => {
+                self.ended |= of_old && leaf.action.as_deref() == Some("retire");
+                of_old
+            }
+        }
+    }
+}
+
 /// Whether the log tells of the rotation: its beginning, its promotion and its end, and no signature by the old key behind that
 /// key's.
 pub fn leaves(leaves: &[Leaf], rotation: &Rotation, old: &str) -> Vec<Check> {
@@ -355,8 +385,15 @@ mod tests {
         let good = leaves(&all, &rotation(), "old");
         assert!(good.iter().all(|check| check.verdict == Verdict::Passed));
         all.push(leaf(6, SIGN, "old"));
+        all.push(leaf(7, SIGN, "new"));
         let late = leaves(&all, &rotation(), "old");
         assert_eq!(late[1].verdict, Verdict::Failed, "{late:?}");
+        let one = rotation();
+        let mut wanted = Wanted::of(&one, "old");
+        all.retain(|leaf| wanted.takes(leaf));
+        let kept: Vec<i64> = all.iter().map(|leaf| leaf.index).collect();
+        assert_eq!(kept, [1, 3, 4, 5, 6], "what is not looked at is not kept");
+        assert_eq!(leaves(&all, &one, "old"), late);
         all.retain(|leaf| leaf.action.as_deref() != Some("done"));
         let untold = leaves(&all, &rotation(), "old");
         assert!(untold[0].found.contains("done"), "{untold:?}");

@@ -17,7 +17,7 @@ use super::load_report::{LoadReport, Phase, PhaseReport};
 use super::stranger::{Rejected, Stranger};
 
 /// Answers that wait to be verified.
-const WAITING: usize = 4_096;
+const WAITING: usize = 16_384;
 
 /// How much.
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +28,13 @@ pub struct Rate {
     pub most: u64,
 }
 
+/// Between two signatures while nothing is to happen.
+const RESTING: Duration = Duration::from_secs(1);
+
 struct Sample {
     at: Instant,
+    /// It was made at a lower rate than the one given: it has no gap.
+    rested: bool,
     took: Duration,
     signed: Result<Signed, String>,
 }
@@ -54,11 +59,30 @@ struct Recorder {
     new_key_after: Option<Duration>,
 }
 
+/// Whether nothing is to happen, and what was signed since that changed.
+struct Rests {
+    now: bool,
+    changed: bool,
+    last: Instant,
+}
+
+impl Rests {
+    /// Whether it is signed at this tick, and whether it was rested before.
+    fn signs(&mut self) -> Option<bool> {
+        if self.now && self.last.elapsed() < RESTING {
+            return None;
+        }
+        self.last = Instant::now();
+        Some(self.now || std::mem::take(&mut self.changed))
+    }
+}
+
 /// A load that runs until it is told to end.
 pub struct Load {
     rate: Rate,
     recorder: Arc<Mutex<Recorder>>,
     stop: Arc<AtomicBool>,
+    rests: Arc<Mutex<Rests>>,
     asked: Arc<AtomicU64>,
     workers: JoinSet<()>,
     verifier: JoinHandle<Stranger>,
@@ -86,7 +110,7 @@ impl Recorder {
                 self.new_key_after = Some(from_begin);
             }
             // Answers come in any order.
-            if let Some(last) = self.last {
+            if let Some(last) = self.last.filter(|_| !sample.rested) {
                 self.gap = self.gap.max(ended.saturating_duration_since(last));
             }
             self.last = Some(self.last.map_or(ended, |last| last.max(ended)));
@@ -124,6 +148,11 @@ impl Load {
             new_key_after: None,
         }));
         let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let rests = Arc::new(Mutex::new(Rests {
+            now: false,
+            changed: false,
+            last: began,
+        }));
         let (tell, mut told) = mpsc::channel(WAITING);
         let mut workers = JoinSet::new();
         let between = Duration::from_secs(1) / rate.per_second.max(1);
@@ -134,11 +163,17 @@ impl Load {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let (api, ring, tell) = (api.clone(), ring.to_owned(), tell.clone());
             let (stop, asked): (_, Arc<AtomicU64>) = (Arc::clone(&stop), Arc::clone(&asked));
+            let rests = Arc::clone(&rests);
             workers.spawn(async move {
                 loop {
                     ticks.tick().await;
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let signs = rests.lock().unwrap_or_else(PoisonError::into_inner).signs();
+                    let Some(rested) = signs else { continue };
                     let number = asked.fetch_add(1, Ordering::Relaxed);
-                    if stop.load(Ordering::Relaxed) || number >= rate.most {
+                    if number >= rate.most {
                         break;
                     }
                     let at = Instant::now();
@@ -146,7 +181,13 @@ impl Load {
                     let signed = api.sign(&ring, &claims).await;
                     let signed = signed.map_err(|failure| format!("{:#}", failure.error));
                     let took = at.elapsed();
-                    if tell.send(Sample { at, took, signed }).await.is_err() {
+                    let sample = Sample {
+                        at,
+                        rested,
+                        took,
+                        signed,
+                    };
+                    if tell.send(sample).await.is_err() {
                         break;
                     }
                 }
@@ -157,7 +198,7 @@ impl Load {
         let verifier = tokio::spawn(async move {
             while let Some(sample) = told.recv().await {
                 let rejected = match &sample.signed {
-                    Ok(signed) => by.verify(&signed.jws).await,
+                    Ok(signed) => by.verify(signed).await,
                     Err(_) => Vec::new(),
                 };
                 locked(&records).record(sample, rejected);
@@ -168,6 +209,7 @@ impl Load {
             rate,
             recorder,
             stop,
+            rests,
             asked,
             workers,
             verifier,
@@ -177,6 +219,13 @@ impl Load {
     /// The rotation is begun.
     pub fn begins(&self) {
         locked(&self.recorder).begun = true;
+    }
+
+    /// Whether nothing is to happen for a while: it is signed once in a second then.
+    pub fn rests(&self, now: bool) {
+        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        rests.changed |= rests.now && !now;
+        rests.now = now;
     }
 
     /// Whether a new key was seen to sign.
@@ -192,10 +241,18 @@ impl Load {
     /// Ends it, with all that was found; the verifier goes on as it is.
     pub async fn end(mut self) -> anyhow::Result<(Book, LoadReport, Stranger)> {
         self.stop.store(true, Ordering::Relaxed);
+        let ended = Instant::now();
+        let rests = {
+            let rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+            rests.now
+        };
         while self.workers.join_next().await.is_some() {}
         let stranger = self.verifier.await?;
         let mut recorder = locked(&self.recorder);
         // Until now, too, nothing was signed.
+        if let Some(last) = recorder.last.filter(|_| !rests) {
+            recorder.gap = recorder.gap.max(ended.saturating_duration_since(last));
+        }
         let phases = std::mem::take(&mut recorder.phases);
         let phases = phases.into_iter().map(|(phase, book)| PhaseReport {
             phase,

@@ -7,16 +7,23 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use base::Env;
+use futures_util::future::join_all;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto, decode_header};
 use serde::Deserialize;
+use tokio::time::{Instant, timeout};
 use trust::Time;
 
+use super::api::Signed;
 use verify::client::{Client, Connect};
 use verify::output::Failure;
 
 /// Kids of which it is remembered when they were seen first.
 const MOST_KIDS: usize = 1_000;
+
+/// How long the fetch of a key set may take, and how long a failure of it is remembered.
+const LONGEST_FETCH: Duration = Duration::from_secs(5);
+const REMEMBERED: Duration = Duration::from_secs(5);
 
 /// All caches of one verifier for each place that shows key sets.
 pub struct Stranger {
@@ -30,6 +37,8 @@ struct Source {
     client: Client,
     path: String,
     cached: Option<Cached>,
+    /// What went wrong at the last attempt, and when that was.
+    failed: Option<(Instant, String)>,
     first_seen: BTreeMap<String, Time>,
 }
 
@@ -67,6 +76,7 @@ impl Stranger {
             client,
             path: path.to_owned(),
             cached: None,
+            failed: None,
             first_seen: BTreeMap::new(),
         });
         self
@@ -86,6 +96,7 @@ impl Stranger {
     pub fn starts_anew(&mut self) {
         for source in &mut self.sources {
             source.cached = None;
+            source.failed = None;
         }
     }
 
@@ -95,17 +106,15 @@ impl Stranger {
         names.map(|source| source.name.as_str()).collect()
     }
 
-    /// Verifies a signature with what each cache has; by all of them, or why not.
-    pub async fn verify(&mut self, jws: &str) -> Vec<Rejected> {
+    /// Verifies a signature with what each cache has, and that it is what was asked for; by all of them, or why not.
+    pub async fn verify(&mut self, signed: &Signed) -> Vec<Rejected> {
         let now = self.env.now();
-        let mut rejected = Vec::new();
-        for source in &mut self.sources {
-            if let Err(why) = source.verify(jws, now).await {
-                let by = source.name.clone();
-                rejected.push(Rejected { by, why });
-            }
-        }
-        rejected
+        let all = self.sources.iter_mut().map(|source| async move {
+            let why = source.verify(signed, now).await.err()?;
+            let by = source.name.clone();
+            Some(Rejected { by, why })
+        });
+        join_all(all).await.into_iter().flatten().collect()
     }
 
     /// When the last of the places showed a key for the first time, as this verifier saw it; none while one has not.
@@ -124,10 +133,24 @@ impl Source {
         if self.cached.as_ref().is_some_and(fresh) {
             return Ok(());
         }
-        let fetched = self.client.get_kept(&self.path).await;
-        let (bytes, max_age) = fetched
-            .map_err(|failure| format!("the key set cannot be fetched: {:#}", failure.error))?;
-        let keys = keys_of(&bytes)?;
+        // A place that does not answer holds up the verifier no longer than it has to.
+        let recent = |failed: &&(Instant, String)| failed.0.elapsed() < REMEMBERED;
+        if let Some((_, why)) = self.failed.as_ref().filter(recent) {
+            return Err(why.clone());
+        }
+        let fetched = timeout(LONGEST_FETCH, fetch(&self.client, &self.path)).await;
+        let fetched = fetched.unwrap_or_else(|_| {
+            let seconds = LONGEST_FETCH.as_secs();
+            Err(format!("the key set did not come within {seconds} s"))
+        });
+        let (keys, max_age) = match fetched {
+            Ok(fetched) => fetched,
+            Err(why) => {
+                self.failed = Some((Instant::now(), why.clone()));
+                return Err(why);
+            }
+        };
+        self.failed = None;
         for kid in keys.keys() {
             if self.first_seen.len() < MOST_KIDS && !self.first_seen.contains_key(kid) {
                 self.first_seen.insert(kid.clone(), now);
@@ -141,20 +164,35 @@ impl Source {
         Ok(())
     }
 
-    async fn verify(&mut self, jws: &str, now: Time) -> Result<(), String> {
+    async fn verify(&mut self, signed: &Signed, now: Time) -> Result<(), String> {
         self.refresh(now).await?;
         match &self.cached {
-            Some(cached) => cached.verify(jws),
+            Some(cached) => cached.verify(signed),
             None => Err("there is no key set".to_owned()),
         }
     }
 }
 
+async fn fetch(client: &Client, path: &str) -> Result<(HashMap<String, Known>, Duration), String> {
+    let fetched = client.get_kept(path).await;
+    let (bytes, max_age) =
+        fetched.map_err(|failure| format!("the key set cannot be fetched: {:#}", failure.error))?;
+    Ok((keys_of(&bytes)?, max_age))
+}
+
 impl Cached {
-    fn verify(&self, jws: &str) -> Result<(), String> {
+    fn verify(&self, signed: &Signed) -> Result<(), String> {
+        let jws = signed.jws.as_str();
         let header = decode_header(jws).map_err(|error| format!("its header: {error}"))?;
         let kid = header.kid.ok_or("its header has no kid")?;
+        if kid != signed.kid {
+            let said = &signed.kid;
+            return Err(format!("the answer says {said}, its header the key {kid}"));
+        }
         let (input, signature) = jws.rsplit_once('.').ok_or("it has no three parts")?;
+        if input.rsplit_once('.').map(|(_, payload)| payload) != Some(&*signed.payload) {
+            return Err("something else was signed than what was sent".to_owned());
+        }
         let known = self.keys.get(&kid);
         let known = known.ok_or_else(|| format!("the key set does not have its key {kid}"))?;
         if known.algorithm.is_some_and(|named| named != header.alg) {
@@ -205,9 +243,15 @@ mod tests {
     }
 
     /// With a header that names its key.
-    fn jws(header: &str) -> String {
+    fn signed(header: &str, kid: &str) -> Signed {
         let part = |text: &str| trust::base64url::encode(text.as_bytes());
-        format!("{}.{}.{}", part(header), part("{}"), "A".repeat(86))
+        Signed {
+            jws: format!("{}.{}.{}", part(header), part("{}"), "A".repeat(86)),
+            kid: kid.to_owned(),
+            log_index: 0,
+            salt: String::new(),
+            payload: part("{}"),
+        }
     }
 
     #[test]
@@ -215,10 +259,26 @@ mod tests {
         let set = format!(r#"{{"keys":[{},{{"kty":"new"}}]}}"#, JWK);
         let cached = cached(&set);
         assert_eq!(cached.keys.len(), 1, "what is unknown is left out");
-        let why = |header: &str| cached.verify(&jws(header)).unwrap_err();
-        assert!(why(r#"{"alg":"ES256","kid":"other"}"#).contains("does not have its key other"));
-        assert!(why(r#"{"alg":"ES256"}"#).contains("no kid"));
-        assert!(!why(r#"{"alg":"ES256","kid":"KID"}"#).contains("does not have"));
+        let why = |header: &str, kid: &str| cached.verify(&signed(header, kid)).unwrap_err();
+        let other = why(r#"{"alg":"ES256","kid":"other"}"#, "other");
+        assert!(other.contains("does not have its key other"));
+        assert!(why(r#"{"alg":"ES256"}"#, "KID").contains("no kid"));
+        assert!(!why(r#"{"alg":"ES256","kid":"KID"}"#, "KID").contains("does not have"));
+    }
+
+    /// By the key of RFC 7515, appendix A.3, over what is given.
+    #[test]
+    fn threat_an_earlier_answer_is_given_again_or_names_another_key() {
+        let header = r#"{"alg":"ES256","kid":"KID"}"#;
+        let cached = cached(&format!(r#"{{"keys":[{JWK}]}}"#));
+        let mut again = signed(header, "KID");
+        let honest = cached.verify(&again).unwrap_err();
+        assert!(honest.contains("signature is invalid"), "{honest}");
+        again.payload = trust::base64url::encode(b"{\"number\":2}");
+        let why = cached.verify(&again).unwrap_err();
+        assert!(why.contains("something else was signed"), "{why}");
+        let renamed = cached.verify(&signed(header, "new")).unwrap_err();
+        assert!(renamed.contains("the answer says new"), "{renamed}");
     }
 
     #[test]
@@ -227,8 +287,26 @@ mod tests {
             r#"{{"keys":[{}]}}"#,
             JWK.replace("\"KID\"", "\"KID\",\"alg\":\"ES256\"")
         );
-        let why = cached(&set).verify(&jws(r#"{"alg":"ES384","kid":"KID"}"#));
+        let why = cached(&set).verify(&signed(r#"{"alg":"ES384","kid":"KID"}"#, "KID"));
         assert!(why.unwrap_err().contains("another algorithm"));
+    }
+
+    #[tokio::test]
+    async fn a_place_that_fails_is_asked_again_only_after_a_while() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let env = Env::new(|| Time::from_millis(0), |_| Ok(()));
+        let stranger = Stranger::new(&env).with_url(&url, &Connect::default());
+        let mut stranger = stranger.unwrap();
+        // Whoever connects is answered by nothing.
+        let asked = std::thread::spawn(move || listener.accept().map(drop).is_ok());
+        let one = signed(r#"{"alg":"ES256","kid":"KID"}"#, "KID");
+        let first = stranger.verify(&one).await;
+        assert!(first[0].why.contains("cannot be fetched"), "{first:?}");
+        assert!(asked.join().unwrap());
+        for _ in 0..100 {
+            assert_eq!(stranger.verify(&one).await, first);
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum Turn {
     Interrupted,
 }
 
-/// Somebody wants an end. From its making on the process does not die of that.
+/// Somebody wants an end, as often as they say so. From its making on the process does not die of that.
 pub struct Stop(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 impl Stop {
@@ -56,6 +56,12 @@ impl Stop {
             false => Self(wanted),
         }
     }
+
+    /// Returns when an end is wanted; the next time, when it is wanted again.
+    pub async fn wanted(&mut self) {
+        self.0.as_mut().await;
+        *self = Self::listening().await;
+    }
 }
 
 /// Looks at one rotation again and again.
@@ -73,6 +79,10 @@ pub struct Watch<'a> {
     away: Option<Instant>,
     /// The longest time that the service did not answer.
     pub longest_away: Duration,
+    /// A roll-back was asked for, or may have been.
+    pub goes_back: bool,
+    /// It is looked at often, whatever the rotation waits for.
+    pub hurries: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -95,6 +105,8 @@ impl<'a> Watch<'a> {
             steps_told: 0,
             away: None,
             longest_away: Duration::ZERO,
+            goes_back: false,
+            hurries: false,
         };
         new.say(&format!("begun: {}", new.id));
         new
@@ -110,14 +122,14 @@ impl<'a> Watch<'a> {
         let next = Instant::now() + self.pause();
         tokio::select! {
             () = sleep_until(next.min(self.until)) => {}
-            () = &mut self.stop.0 => return Ok(Turn::Interrupted),
+            () = self.stop.wanted() => return Ok(Turn::Interrupted),
         }
         if Instant::now() >= self.until {
             return Ok(Turn::TimeUp);
         }
         let asked = tokio::select! {
             asked = self.api.rotation(&self.id) => asked,
-            () = &mut self.stop.0 => return Ok(Turn::Interrupted),
+            () = self.stop.wanted() => return Ok(Turn::Interrupted),
         };
         match asked {
             Ok(rotation) => {
@@ -141,10 +153,15 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// For how long nothing happens, as far as the service knows; none where it may be at any time.
+    pub fn rests(&self) -> Option<Duration> {
+        let until = self.last.look_at.filter(|_| self.last.waits.is_none());
+        until.map(|at| at.since(self.env.now()))
+    }
+
     fn pause(&self) -> Duration {
-        let waits_until = self.last.look_at.filter(|_| self.last.waits.is_none());
-        match waits_until {
-            Some(at) if at.since(self.env.now()) > LONG => {
+        match self.rests() {
+            Some(rests) if rests > LONG && !self.hurries => {
                 self.poll.saturating_mul(RARELY).min(RAREST).max(self.poll)
             }
             _ => self.poll,
@@ -183,14 +200,28 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// How it is left where nothing is done any more.
+    pub fn left(&self) -> String {
+        left(&self.last, self.goes_back)
+    }
+
+    /// Whether somebody wants an end is asked elsewhere from now on.
+    pub fn into_stop(self) -> Stop {
+        self.stop
+    }
+
+    /// As it is now, where the service says so.
+    pub async fn refresh(&mut self) {
+        if let Ok(rotation) = self.api.rotation(&self.id).await {
+            self.last = rotation;
+        }
+    }
+
     /// Leaves the installation in a state that is said: what is not promoted is cancelled, what is goes on.
     pub async fn leave(&mut self) -> String {
         let id = &self.id;
-        if let Ok(rotation) = self.api.rotation(id).await {
-            self.last = rotation;
-        }
         if self.last.is_over() || self.last.promoted_at.is_some() {
-            return left(&self.last);
+            return self.left();
         }
         let again = format!("to end it: chancery rotation cancel {id}");
         if let Err(failure) = self.api.cancel(id).await {
@@ -200,12 +231,22 @@ impl<'a> Watch<'a> {
         self.say("cancelled: the service ends it when it looks again");
         let until = Instant::now() + CANCELLED;
         while Instant::now() < until {
-            match self.api.rotation(id).await {
-                Ok(rotation) if rotation.is_over() => {
-                    self.last = rotation;
-                    return left(&self.last);
+            let (api, poll) = (&self.api, self.poll);
+            let look = async move {
+                let found = api.rotation(id).await;
+                let found = found.ok().filter(Rotation::is_over);
+                if found.is_none() {
+                    sleep_until(Instant::now() + poll).await;
                 }
-                _ => sleep_until(Instant::now() + self.poll).await,
+                found
+            };
+            let found = tokio::select! {
+                found = look => found,
+                () = self.stop.wanted() => break,
+            };
+            if let Some(rotation) = found {
+                self.last = rotation;
+                return self.left();
             }
         }
         format!("the rotation {id} is marked as cancelled; it ends when the service looks again")
@@ -213,7 +254,7 @@ impl<'a> Watch<'a> {
 }
 
 /// How a rotation leaves its installation.
-pub fn left(rotation: &Rotation) -> String {
+fn left(rotation: &Rotation, goes_back: bool) -> String {
     let id = &rotation.id;
     match rotation.state.as_str() {
         "done" => "the rotation is done; the new key signs, the old one is retired".to_owned(),
@@ -226,6 +267,10 @@ pub fn left(rotation: &Rotation) -> String {
             let waits = rotation.detail.as_deref().unwrap_or_default();
             format!("the new key signs, the old one is retired and waits {waits} for the end of its grace; the rotation {id} ends by itself")
         }
+        _ if rotation.promoted_at.is_some() && goes_back => {
+            let show = format!("chancery rotation show {id}");
+            format!("the new key signs; a roll-back was asked for, and the service does it by itself. Whether it did: {show}")
+        }
         _ if rotation.promoted_at.is_some() => {
             let waits = rotation.waits_for();
             format!(
@@ -233,5 +278,28 @@ pub fn left(rotation: &Rotation) -> String {
             )
         }
         _ => format!("the rotation {id} goes on by itself ({})", rotation.waits_for()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rotation_whose_roll_back_was_asked_for_does_not_go_on() {
+        let rotation: Rotation = serde_json::from_value(json!({
+            "id": "kr_1", "state": "waiting", "made": "new", "published_at": null,
+            "promoted_at": "2026-11-30T10:00:00.000Z", "retired_at": null, "ended_at": null,
+            "waits": null, "detail": null, "look_at": null,
+        }))
+        .unwrap();
+        assert!(left(&rotation, false).contains("To undo it: chancery rotation roll-back kr_1"));
+        let back = left(&rotation, true);
+        assert!(
+            back.contains("was asked for") && !back.contains("goes on by itself"),
+            "{back}"
+        );
     }
 }

@@ -19,7 +19,7 @@ fn facts() -> Facts {
     let key = json!({"kid": "k", "ring": "records", "algorithm": "ES256", "key_spec": "P-256", "state": "active", "ended_at": null});
     let adherence = json!({
         "ended": 2, "on_time_per_mille": 1000, "automatic_per_mille": 1000,
-        "audited": {"rotations": 2, "not_told": [], "not_told_in_all": 0}, "waiting": {},
+        "audited": {"age_seconds": 60, "rotations": 2, "not_told": [], "not_told_in_all": 0}, "waiting": {},
     });
     Facts {
         now: NOW.parse().unwrap(),
@@ -112,21 +112,37 @@ fn each_thing_that_is_wrong_is_found_and_graded() {
         (
             "adherence",
             Error,
-            Box::new(|f| f.adherence.on_time_per_mille = Some(900)),
+            Box::new(|f| {
+                f.adherence.on_time_per_mille = Some(900);
+                f.adherence.ended = 20;
+            }),
+        ),
+        (
+            "adherence",
+            Warning,
+            Box::new(|f| {
+                f.adherence.on_time_per_mille = Some(800);
+                f.adherence.ended = 5;
+            }),
         ),
         (
             "automatic",
             Warning,
             Box::new(|f| f.adherence.automatic_per_mille = Some(700)),
         ),
-        ("audited", Warning, Box::new(|f| f.adherence.audited = None)),
+        ("audited", Error, Box::new(|f| f.adherence.audited = None)),
+        (
+            "audited",
+            Error,
+            Box::new(|f| f.adherence.audited.as_mut().unwrap().age_seconds = 7_201),
+        ),
         (
             "audited",
             Error,
             Box::new(|f| {
                 let adherence: Adherence = read(
                     json!({"ended": 1, "on_time_per_mille": null, "automatic_per_mille": null,
-                "audited": {"rotations": 1, "not_told": ["kr_1"], "not_told_in_all": 1}}),
+                "audited": {"age_seconds": 60, "rotations": 1, "not_told": ["kr_1"], "not_told_in_all": 1}}),
                 );
                 f.adherence = adherence;
             }),
@@ -182,6 +198,37 @@ fn each_thing_that_is_wrong_is_found_and_graded() {
         let mut changed = facts();
         change(&mut changed);
         assert_eq!(rules(&changed), [(rule, severity)], "{rule}");
+    }
+}
+
+/// An expiry that is near, and a key that ended long ago: no rule here looks at them.
+#[test]
+fn a_critical_alert_is_left_out_only_where_the_same_is_found() {
+    for (name, rule) in TOLD_HERE {
+        let mut changed = facts();
+        changed.alerts.push(read(json!({
+            "name": name, "subject": "signing/records", "severity": "critical", "state": "firing", "detail": "d", "next": "n",
+        })));
+        changed.assets[0].owner = None;
+        let found = rules(&changed);
+        assert!(found.contains(&("alert", Severity::Error)), "{name}");
+        match rule {
+            "overdue" => changed.assets[0].overdue = true,
+            "expired" => changed.assets[0].expires_at = Some(changed.now),
+            _ => changed.used_after.push(UsedAfter {
+                kid: "signing/records".to_owned(),
+                ring: "records".to_owned(),
+                ended_at: changed.now,
+                signatures: 1,
+                last_hour: changed.now,
+            }),
+        }
+        let found = rules(&changed);
+        assert!(found.iter().any(|one| one.0 == rule), "{name}: {found:?}");
+        assert!(
+            found.iter().all(|one| one.0 != "alert"),
+            "{name}: {found:?}"
+        );
     }
 }
 
