@@ -223,7 +223,8 @@ fn a_report_calls_a_level_and_what_is_decided_for_the_outside_is_mailed() {
     };
     assert_eq!(lines(&press["body"]), lines(&shown["body"]));
     let again = installation.try_chancery(send);
-    assert!(again.stderr.contains("decided already"), "{again:?}");
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(said.contains("decided already"), "{said}");
     let to_nobody = [
         "notice",
         "withhold",

@@ -300,12 +300,13 @@ fn case_a_collector_that_is_ill(
     collector.is(Mood::Takes);
     until("what was under way is lost", || spans("failed") > failed);
     until("spans are exported again", || spans("exported") > exported);
+    // The queue may be full yet when the first of them is asked for.
     let last = "b".repeat(32);
-    sign(service, signer, Some(&format!("00-{last}-{CALLER}-00")));
     until("the last ones arrive", || {
+        sign(service, signer, Some(&format!("00-{last}-{CALLER}-00")));
         let spans = collector.spans();
         let of_it = spans.iter().filter(|span| hex(&span.trace_id) == last);
-        of_it.count() == 4
+        of_it.count() >= 4
     });
     let dropped = neither_sent_nor_failed();
     assert!(dropped > 10.0, "nothing was dropped: {dropped}");

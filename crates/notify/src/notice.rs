@@ -212,9 +212,7 @@ mod tests {
             audience: "partners".to_owned(),
             notify: true,
             reason: "they verify".to_owned(),
-            body: r#"{"subject":"Incident","body":"line 1
-line 2"}"#
-                .to_owned(),
+            body: r#"{"subject":"Incident","body":"line 1\nline 2"}"#.to_owned(),
             decided_at: "2026-11-30T10:00:00.000Z".parse().unwrap(),
             decided_by: "olga".to_owned(),
         }
@@ -223,8 +221,7 @@ line 2"}"#
     /// The form is in leaves: it never changes.
     #[test]
     fn the_digest_is_that_of_the_documented_form() {
-        let text = r#"{"audience":"partners","body":"line 1
-line 2","decided_at":"2026-11-30T10:00:00.000Z","decided_by":"olga","decision":"notify","id":"no_00000000000000000000000000000000","incident":"cr_1","reason":"they verify","subject":"Incident","v":"chancery/notice.v1"}"#;
+        let text = r#"{"audience":"partners","body":"line 1\nline 2","decided_at":"2026-11-30T10:00:00.000Z","decided_by":"olga","decision":"notify","id":"no_00000000000000000000000000000000","incident":"cr_1","reason":"they verify","subject":"Incident","v":"chancery/notice.v1"}"#;
         assert_eq!(digest(&row()), Some(Sha256Digest::of(text.as_bytes())));
         let not = NoticeRow {
             notify: false,

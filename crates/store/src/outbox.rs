@@ -15,7 +15,7 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
     IS_TOLD = "SELECT COUNT(*) FROM outbox_message WHERE dedup = $1";
     /// Of one message, whose recipients are bounded.
-    STATES = "SELECT d.state FROM outbox_message AS m JOIN outbox_delivery AS d ON d.message = m.id WHERE m.dedup = $1";
+    STATES = "SELECT state FROM outbox_delivery WHERE message = (SELECT id FROM outbox_message WHERE dedup = $1)";
     INSERT_DELIVERY = "INSERT INTO outbox_delivery
         (message, receiver, recipient, state, attempts, since, next_at)
         VALUES ($1, $2, $3, 'waiting', 0, $4, $5) ON CONFLICT DO NOTHING";

@@ -293,6 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_that_fails_is_asked_again_only_after_a_while() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
         let env = Env::new(|| Time::from_millis(0), |_| Ok(()));

@@ -128,7 +128,7 @@ async fn threat_rotation_is_tested_where_nobody_said_that_it_is_not_production()
     let events = fixture.get_as(OPERATOR, events).await.json();
     assert_eq!(events["events"], json!([]));
     let status = "/v1/key-rotation/scheduler/status";
-    let status = fixture.get_as(OPERATOR, status).await.json();
+    let status = fixture.get_as(ADMINISTRATOR, status).await.json();
     assert_eq!(status["tests"], false);
 }
 
