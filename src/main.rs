@@ -245,7 +245,7 @@ async fn serve(
         env: env.clone(),
         rotation: scheduler,
         metrics,
-        set_parent: Arc::new(|span, parent| traces::set_parent(span, parent)),
+        set_parent: Arc::new(traces::set_parent),
         executor_late: config.notify.executor_late,
         instance: instance.clone(),
     };

@@ -431,13 +431,14 @@ impl<'a> Exercise<'a> {
         let until = Instant::now() + FOUND;
         let reason = format!("a test: {}", self.options.reason);
         loop {
-            match self.api.newest(&self.asset).await {
-                Ok(Some(newest)) if before.map(|one| &one.id) != Some(&newest.id) => {
-                    if newest.reason.as_ref() == Some(&reason) && !newest.is_over() {
-                        return Ok(newest);
-                    }
-                }
-                _ => {}
+            let is_own = |newest: &Rotation| {
+                before.map(|one| &one.id) != Some(&newest.id)
+                    && newest.reason.as_ref() == Some(&reason)
+                    && !newest.is_over()
+            };
+            let newest = self.api.newest(&self.asset).await.ok().flatten();
+            if let Some(newest) = newest.filter(is_own) {
+                return Ok(newest);
             }
             if Instant::now() >= until {
                 let said = format!(

@@ -112,7 +112,11 @@ pub async fn a_report_calls_people_until_somebody_decides(place: Place) {
     world.wait(Span::minutes(1));
     look(&one).await;
     let open: Vec<String> = firing(&one).await.into_iter().map(|one| one.id).collect();
-    assert_eq!(open, [siem.alert.clone()], "the other one is open");
+    assert_eq!(
+        open,
+        std::slice::from_ref(&siem.alert),
+        "the other one is open"
+    );
     let declared = one
         .declare_compromise(&siem.id, ("olga", "it is real"))
         .await;
