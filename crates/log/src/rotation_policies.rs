@@ -53,7 +53,7 @@ pub struct PolicyInForce {
     pub decided: Option<PolicyRow>,
     /// The newest leaf that tells of a decision on it, whether it has effect or not.
     pub last: Option<i64>,
-    /// What the database says otherwise, and is not followed; at most [`MOST_FAULTS`] and how many more there are.
+    /// What the database says otherwise, and is not followed; at most ten and how many more there are.
     pub faults: Vec<String>,
 }
 

@@ -94,7 +94,7 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
     }))
 }
 
-/// The names of all conditions that are sent, as [`alert`] gives them.
+/// The names of all conditions that are sent, as `alert` gives them.
 pub fn names() -> BTreeSet<String> {
     let alerts = AlertName::ALL.iter();
     let alerts = alerts.map(|name| alert_name(name.as_str()));
