@@ -11,6 +11,8 @@ use verify::output::{Failure, Output, table};
 use super::rotation::{failed, open_scheduler};
 use super::{CliContext, World};
 
+mod many;
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List alerts, those that began last first.
@@ -20,15 +22,15 @@ pub enum Command {
         /// The alert, `al_…`.
         alert: String,
     },
-    /// Say that somebody looks after an alert. It fires until its condition is over.
+    /// Say that somebody looks after an alert, or after all that fire of a rule. It fires until its condition is over.
     Acknowledge {
-        /// The alert, `al_…`.
-        alert: String,
+        #[command(flatten)]
+        which: Which,
         /// Why, in words for the record.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Tell nothing of an alert for a while; if it fires then, it is told again.
+    /// Tell nothing of an alert, or of all that fire of a rule, for a while; what fires then is told again.
     Silence(Silence),
     /// End the silence of an alert.
     Unsilence {
@@ -56,10 +58,22 @@ pub struct List {
     limit: usize,
 }
 
+/// One alert, or many.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// The alert, `al_…`.
+    alert: Option<String>,
+    /// All alerts of this rule that fire now, such as `rotation-overdue`; each is an act of its own in the audit trail. One that
+    /// begins later is told as ever.
+    #[arg(long, value_parser = rule)]
+    rule: Option<AlertName>,
+}
+
 #[derive(Debug, Args)]
 pub struct Silence {
-    /// The alert, `al_…`.
-    alert: String,
+    #[command(flatten)]
+    which: Which,
     /// Until this instant, RFC 3339 with milliseconds.
     #[arg(long, conflicts_with = "span", required_unless_present = "span")]
     until: Option<Time>,
@@ -118,10 +132,18 @@ pub async fn run(
             return Ok(());
         }
         Command::Show { alert } => engine.alert(&alert).await,
-        Command::Acknowledge { alert, reason } => {
-            engine
-                .acknowledge_alert(&alert, by, reason.as_deref())
-                .await
+        Command::Acknowledge { which, reason } => {
+            let acknowledge =
+                async |alert: &str| engine.acknowledge_alert(alert, by, reason.as_deref()).await;
+            match which.rule {
+                Some(rule) => {
+                    let fires = |alert: &AlertView| alert.state == "firing";
+                    let marked = many::mark(engine, rule, fires, acknowledge, output).await?;
+                    output.result(&marked, || marked.shown("acknowledged"));
+                    return Ok(());
+                }
+                None => acknowledge(&which.alert.unwrap_or_default()).await,
+            }
         }
         Command::Silence(asked) => {
             let now = engine.now().await.map_err(Failure::unavailable)?;
@@ -130,7 +152,19 @@ pub async fn run(
                 .or(asked.span.map(|span| now + span))
                 .unwrap_or(now);
             let why = (by, asked.reason.as_str());
-            engine.silence_alert(&asked.alert, until, why).await
+            let silence = async |alert: &str| engine.silence_alert(alert, until, why).await;
+            match asked.which.rule {
+                Some(rule) => {
+                    let loud = |alert: &AlertView| {
+                        matches!(alert.state, "firing" | "acknowledged")
+                            && alert.silence.as_ref().is_none_or(|one| one.until < until)
+                    };
+                    let marked = many::mark(engine, rule, loud, silence, output).await?;
+                    output.result(&marked, || marked.shown("silenced"));
+                    return Ok(());
+                }
+                None => silence(&asked.which.alert.unwrap_or_default()).await,
+            }
         }
         Command::Unsilence { alert } => engine.unsilence_alert(&alert, by).await,
     };

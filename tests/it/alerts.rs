@@ -127,6 +127,51 @@ fn an_overdue_rotation_is_mailed_acknowledged_silenced_and_resolved() {
 }
 
 /// What a contact gets: with this in its subject.
+/// What many conditions begin at once is looked after by one command, and each of them is in the audit trail.
+#[test]
+fn all_alerts_of_a_rule_are_acknowledged_and_silenced_by_one_command() {
+    let installation = Installation::new();
+    let assets: Vec<String> = (0..25).map(|n| format!("external/partner-{n}")).collect();
+    let rows = assets
+        .iter()
+        .map(|asset| format!("{asset},api_key,wrapped,2020-01-01T00:00:00.000Z\n"));
+    let file = installation.file("assets.csv");
+    let header = "asset,key_type,storage,rotated_at\n".to_owned();
+    std::fs::write(&file, header + &rows.collect::<String>()).expect("written");
+    installation.chancery(["asset", "import", text(&file), "--apply"]);
+    installation.chancery(["job", "run", "key_rotation_health_check"]);
+    let rule = ["--rule", "rotation-overdue", "--reason", "the backlog"];
+    let acknowledge = || {
+        installation
+            .chancery([&["alert", "acknowledge"][..], &rule].concat())
+            .json()
+    };
+    assert_eq!(acknowledge()["changed"], 25);
+    let again = acknowledge();
+    assert_eq!((&again["changed"], &again["left"]), (&json!(0), &json!(0)));
+    let silence = [&["alert", "silence"][..], &rule, &["--for", "4h"]].concat();
+    let silenced = installation.chancery(silence.clone()).json();
+    assert_eq!(silenced["changed"], 25);
+    let list = ["alert", "list", "--name", "rotation-overdue"];
+    let list = installation.chancery(list).json();
+    for alert in list["alerts"].as_array().expect("alerts") {
+        assert_eq!(alert["state"], "acknowledged", "{alert}");
+        assert!(alert["silence"]["until"].is_string(), "{alert}");
+    }
+    let acts = installation.chancery(["audit", "list", "--acts", "--limit", "200"]);
+    let acts = acts.json();
+    let of_alerts = acts.as_array().expect("leaves").iter();
+    assert_eq!(of_alerts.filter(|leaf| leaf["kind"] == "alert").count(), 50);
+    // Neither one alert nor a rule, and both.
+    for words in [
+        &["alert", "acknowledge"][..],
+        &["alert", "acknowledge", "al_1", "--rule", "rotation-overdue"],
+    ] {
+        let refused = installation.try_chancery(words.to_vec());
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+    }
+}
+
 fn mailed(mail: &Receiver, to: &str, words: &str) -> Value {
     mail.next_where(|mail| mail["to"][0] == to && header(mail, "Subject").contains(words))
 }
