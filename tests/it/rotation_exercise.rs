@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 use trust::Time;
 
+use crate::support::forwarder::Forwarder;
 use crate::support::http::send;
 use crate::support::installation::{Service, directory, member, must};
 use crate::support::process::{Running, signal, until};
@@ -48,8 +49,12 @@ impl Operator<'_> {
 
     /// A command as a process, with the token of `file`. What it says on the way goes into a file.
     fn start(&self, words: &[&str], file: &str) -> Child {
-        let installation = &self.world.installation;
         let url = format!("http://{}", self.service.api);
+        self.start_at(&url, words, file)
+    }
+
+    fn start_at(&self, url: &str, words: &[&str], file: &str) -> Child {
+        let installation = &self.world.installation;
         let progress = fs::File::create(installation.file("progress")).expect("a file");
         let report = fs::File::create(installation.file("report")).expect("a file");
         let style = match words.contains(&"--rate") {
@@ -60,7 +65,7 @@ impl Operator<'_> {
         command
             .args(["--output", style, "rotation"])
             .args(words)
-            .args(["--url", &url, "--access-token-file", file])
+            .args(["--url", url, "--access-token-file", file])
             .stdout(report)
             .stderr(progress)
             .stdin(Stdio::null());
@@ -250,6 +255,7 @@ fn operators_test_rotation_roll_back_and_zero_downtime_and_check_compliance() {
     no_request_fails_under_load(&operator, &with);
     a_cache_that_never_fetches_again_fails_the_test(&operator, &with);
     an_end_by_ctrl_c_is_said(&operator, &with);
+    a_lost_answer_begins_once_and_a_service_that_was_away_is_said(&operator, &with);
     what_cannot_be_tested_is_refused(&operator, &with);
     compliance_finds_what_is_overdue(&operator);
 }
@@ -386,6 +392,40 @@ fn an_end_by_ctrl_c_is_said(operator: &Operator<'_>, with: &With<'_>) {
     until("it is cancelled", || {
         operator.newest(ASSET)["state"] == "cancelled"
     });
+}
+
+/// The rotation whose beginning was not answered is found again, not begun twice; the test outlives a service that is away, and fails
+/// because of it.
+fn a_lost_answer_begins_once_and_a_service_that_was_away_is_said(
+    operator: &Operator<'_>,
+    with: &With<'_>,
+) {
+    let port = operator.service.api.rsplit_once(':').expect("a port").1;
+    let port = port.parse().expect("a number");
+    let way = Forwarder::to(port);
+    way.lose_the_answer_to("POST /v1/key-rotation/schedule");
+    let before = operator.newest(ASSET);
+    let url = format!("http://127.0.0.1:{}", way.port);
+    let mut child = operator.start_at(&url, &with("test", &[]), "operator.token");
+    until("the rotation is begun", || {
+        way.has_lost() && operator.newest(ASSET)["id"] != before["id"]
+    });
+    // Nothing listens on port 0. A signature may be refused first; then it is the look at the rotation.
+    way.lead_to(0);
+    until("it is away for several looks", || way.turned_away() > 4);
+    way.lead_to(port);
+    until("the command ends", || {
+        operator.time_goes_on(To::TheEnd);
+        child.try_wait().expect("a child").is_some()
+    });
+    let came = operator.ended(&mut child);
+    assert_eq!(came.code, Some(1), "{:#}\n{}", came.report, came.progress);
+    let answered = check(&came.report, "answered");
+    assert_eq!(answered["verdict"], "failed", "{:#}", came.report);
+    assert_eq!(check(&came.report, "completed")["verdict"], "passed");
+    assert_eq!(came.report["rotation"], operator.newest(ASSET)["id"]);
+    let path = format!("/v1/key-rotation/events?limit=2&asset={ASSET}");
+    assert_eq!(operator.get(&path)["events"][1]["id"], before["id"]);
 }
 
 fn what_cannot_be_tested_is_refused(operator: &Operator<'_>, with: &With<'_>) {
