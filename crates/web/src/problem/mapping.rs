@@ -155,7 +155,7 @@ impl From<rotation::engine::error::Error> for Problem {
             E::Refused(R::ForceWithoutRight) | E::TestsNotAllowed { .. } => {
                 Self::new(Code::Forbidden, text)
             }
-            E::Refused(R::AlreadyRotates { .. } | R::NotDue { .. })
+            E::Refused(R::AlreadyRotates { .. } | R::NotDue { .. } | R::NoVersion(_))
             | E::LeftOut { .. }
             | E::NotNow { .. }
             | E::NotWaitedFor { .. }
