@@ -80,6 +80,8 @@ impl From<ceremony::Error> for Problem {
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
             E::NotApproved(_)
             | E::Unfit(_)
+            | E::NoApprovers(_)
+            | E::NoStandby { .. }
             | E::NoEffect(_)
             | E::Overtaken(_)
             | E::Use(_)
