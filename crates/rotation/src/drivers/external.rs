@@ -104,8 +104,8 @@ impl External {
             return Ok(None);
         };
         let is_over = match (state.state, step) {
-            ("archived" | "revoked", _) | ("retired", Step::Retire) => true,
-            ("retired", Step::Archive) => {
+            ("archived", _) | ("retired" | "revoked", Step::Retire) => true,
+            ("retired" | "revoked", Step::Archive) => {
                 let retired = Step::Retire.as_str();
                 let reported = self.inventory.store();
                 let reported = reported.rotation_report(&task.event.id, retired).await;
