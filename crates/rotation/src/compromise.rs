@@ -361,8 +361,8 @@ impl Engine {
             Some(kid) => keys.iter().find(|key| key.kid == *kid).cloned(),
             None => {
                 let of_ring = of_rings.get(ring_of_asset(row.asset.as_str())?)?;
-                let mut signed = of_ring.iter();
-                signed.find(|key| signed_at(key, row.received_at)).cloned()
+                let signed = of_ring.iter().filter(|key| signed_at(key, row.received_at));
+                signed.max_by_key(|key| key.number).cloned()
             }
         };
         let found = open

@@ -58,7 +58,7 @@ fn is_revoked(key: &KeyRow) -> bool {
 /// Whether a key was the primary of its ring at that instant.
 pub(super) fn signed_at(key: &KeyRow, at: trust::Time) -> bool {
     key.activated_at.is_some_and(|since| since <= at)
-        && key.demoted_at.is_none_or(|until| until >= at)
+        && key.demoted_at.is_none_or(|until| until > at)
 }
 
 /// A declaration that nobody has signed: who signs compares it first. It is made of the report, and of how far its key is, whenever

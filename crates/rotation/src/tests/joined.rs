@@ -387,7 +387,8 @@ async fn a_ring_that_was_reported_and_rotated_since_is_not_rotated_again() {
     );
     let open = ring.place.store.open_rotations_of(RING).await.unwrap();
     assert!(open.is_empty(), "{open:?}");
-    // What is reported now is about the key that signs now.
+    // What is reported later is about the key that signs then.
+    ring.wait(Duration::from_secs(60));
     let again = CompromiseReport {
         report: "finding-2".to_owned(),
         ..report(RING)
