@@ -33,6 +33,8 @@ mod trust;
 mod usage;
 
 use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 pub use arguments::{Arguments, Command};
 pub use context::{CliContext, compare_clocks, from_keys, variable};
@@ -42,8 +44,12 @@ pub use rotation::scheduler;
 pub use ssh::KeyFile;
 
 use base::Env;
+use store::Store;
 use verify::output::Output;
 use verify::signatures;
+
+/// How long the database file may take to close when a command ends.
+const CLOSING: Duration = Duration::from_secs(3);
 
 /// What `main` hands in: the world as far as the command line may touch it.
 pub struct World {
@@ -52,6 +58,17 @@ pub struct World {
     pub environment: Vec<(String, String)>,
     /// This program, to start worker processes from.
     pub program: std::path::PathBuf,
+    /// The database file that a command has open, to be closed when it ends.
+    pub file: OnceLock<Store>,
+}
+
+impl World {
+    /// What a command wrote is in the file itself then, and not in the WAL beside it, unless a service has it open too.
+    async fn close(&self) {
+        if let Some(store) = self.file.get() {
+            let _ = tokio::time::timeout(CLOSING, store.close()).await;
+        }
+    }
 }
 
 /// Carries a sub-command out. `serve` and the worker are `main`'s.
@@ -93,6 +110,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         }
         Command::Evidence(command) => evidence::run(command, &output).await,
     };
+    world.close().await;
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.failure(&failure),

@@ -9,7 +9,7 @@ mod telemetry;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         env: config::simulated(&arguments.config, &environment, Env::new(now, fill)),
         environment,
         program: std::env::current_exe().unwrap_or_else(|_| "chancery".into()),
+        file: OnceLock::new(),
     };
     let output = Output::new("chancery", arguments.output);
     let served = match &arguments.command {

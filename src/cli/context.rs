@@ -13,7 +13,7 @@ use keyring::keys::{self, Keys, Settings, Snapshot};
 use log::{Event, Log};
 use rotation::inventory::InventoryService;
 use rotation::policies::{PolicyService, caches_of};
-use store::{Change, Store};
+use store::{Change, Database, Store};
 use token::Executor;
 use trust::Kid;
 use trust::actor::Actor;
@@ -172,15 +172,35 @@ pub fn variable(world: &World, name: &str) -> Option<String> {
         .map(|(_, value)| value.clone())
 }
 
+/// The database, which has to be there.
 pub async fn connect(config: &Config, world: &World) -> Result<Store, Failure> {
-    let database = config
-        .store
-        .database(|name| variable(world, name))
-        .map_err(|problem| Failure::new(Code::Usage, anyhow::anyhow!(problem)))?;
-    let store = Store::connect(&database)
-        .await
-        .context("cannot open the database")
-        .map_err(Failure::unavailable)?;
+    opened(
+        config,
+        world,
+        Store::connect(&database(config, world)?).await,
+    )
+}
+
+/// The same for whoever begins an installation: a file that is not there is made.
+pub async fn found(config: &Config, world: &World) -> Result<Store, Failure> {
+    opened(config, world, Store::found(&database(config, world)?).await)
+}
+
+fn database(config: &Config, world: &World) -> Result<Database, Failure> {
+    let database = config.store.database(|name| variable(world, name));
+    database.map_err(|problem| Failure::new(Code::Usage, anyhow::anyhow!(problem)))
+}
+
+fn opened(
+    config: &Config,
+    world: &World,
+    store: Result<Store, store::Error>,
+) -> Result<Store, Failure> {
+    let store = store.context("cannot open the database");
+    let store = store.map_err(Failure::unavailable)?;
+    if config.store.sqlite_path().is_some() {
+        let _ = world.file.set(store.clone());
+    }
     Ok(config.store.apply(store))
 }
 

@@ -7,7 +7,7 @@ use verify::output::{Failure, Output};
 
 pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
     let config = config::load(path, world)?;
-    let store = context::connect(&config, world).await?;
+    let store = context::found(&config, world).await?;
     let applied = store.migrate().await.map_err(Failure::unavailable)?;
     output.result(&json!({"applied": applied}), || match applied {
         0 => "The schema is up to date.".to_owned(),

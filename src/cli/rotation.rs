@@ -4,6 +4,7 @@ mod compliance;
 mod exercise;
 mod outside;
 mod place;
+mod recorded;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use ::rotation::jobs::{Environment, Installation, Scheduler};
 use calendar::Span;
 use calendar::admission::Ask;
 use calendar::name::{AssetName, Word};
+use calendar::words::Trigger;
 use clap::{Args, Subcommand};
 use keyring::ceremony::CeremonyService;
 use keyring::keys::{Keys, Settings};
@@ -22,6 +24,7 @@ use store::Store;
 use verify::output::{Code, Failure, Output, table};
 
 use self::outside::Outside;
+use self::recorded::{Word as Recorded, told};
 use super::{CliContext, World};
 use crate::config::Config;
 
@@ -149,10 +152,6 @@ pub struct Declare {
     reason: String,
 }
 
-/// What people are told who cancel a rotation.
-const AGAIN: &str = "While it is due, the next check makes this version again; what shall not rotate for now is held instead: \
-    chancery rotation hold EVENT";
-
 /// A scheduler over this installation, by the database's clock.
 pub fn scheduler(
     config: &Config,
@@ -273,27 +272,23 @@ pub async fn run(
         }
         Command::Cancel(Marked { event, reason }) => {
             let done = engine.cancel(&event, by, reason.as_deref()).await;
-            done.map_err(failed)?;
-            let report = engine.report(&event).await.map_err(failed)?;
-            output.result(&report, || {
-                format!("{}\n\n{AGAIN}", shown(&report).trim_end())
-            });
+            return told(&scheduler, &event, (done, Recorded::Cancel), output).await;
         }
         Command::RollBack(Marked { event, reason }) => {
             let done = engine.roll_back(&event, by, reason.as_deref()).await;
-            return told(&scheduler, &event, done, output).await;
+            return told(&scheduler, &event, (done, Recorded::RollBack), output).await;
         }
         Command::Retry(Marked { event, reason }) => {
             let done = engine.retry(&event, by, reason.as_deref()).await;
-            return told(&scheduler, &event, done, output).await;
+            return told(&scheduler, &event, (done, Recorded::Retry), output).await;
         }
         Command::Hold(Marked { event, reason }) => {
             let done = engine.hold(&event, by, reason.as_deref()).await;
-            return told(&scheduler, &event, done, output).await;
+            return told(&scheduler, &event, (done, Recorded::Hold), output).await;
         }
         Command::Release(Marked { event, reason }) => {
             let done = engine.release(&event, by, reason.as_deref()).await;
-            return told(&scheduler, &event, done, output).await;
+            return told(&scheduler, &event, (done, Recorded::Release), output).await;
         }
         Command::Done(Done {
             event,
@@ -301,7 +296,7 @@ pub async fn run(
             evidence,
         }) => {
             let said = engine.report_step(&event, &step, (by, &evidence)).await;
-            return told(&scheduler, &event, said, output).await;
+            return told(&scheduler, &event, (said, Recorded::Done(&step)), output).await;
         }
         Command::Declare(asked) => {
             let why = (by, asked.reason.as_str());
@@ -328,7 +323,7 @@ pub async fn run(
             }
             output.result(&report, || {
                 format!(
-                    "{} rotations of {} assets, {} of 1000 without a person, {} late, {} findings",
+                    "{} rotations of {} assets, {} of 1000 without a ceremony, {} late, {} findings",
                     report.all.rotations,
                     report.assets,
                     report.automatic_per_mille,
@@ -360,19 +355,6 @@ fn read(file: &Path) -> Result<Simulation, Failure> {
         .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 
-/// The rotation as it is after somebody wanted something of it.
-async fn told(
-    scheduler: &Scheduler,
-    event: &str,
-    done: Result<(), Error>,
-    output: &Output,
-) -> Result<(), Failure> {
-    done.map_err(failed)?;
-    let report = scheduler.engine().report(event).await.map_err(failed)?;
-    output.result(&report, || shown(&report));
-    Ok(())
-}
-
 fn listed(rows: &[EventReport]) -> String {
     table(
         &[
@@ -402,7 +384,7 @@ fn shown(report: &EventReport) -> String {
         report.state,
         report.slot,
         report.due,
-        report.consent
+        consent(report)
     );
     for (name, value) in [
         ("order", &report.order),
@@ -425,6 +407,15 @@ fn shown(report: &EventReport) -> String {
         report.steps.iter().map(step),
     ));
     text
+}
+
+/// As it is kept; but an emergency of what is no ring is one person's word, and no ceremony is held.
+fn consent(report: &EventReport) -> String {
+    let is_declared = report.trigger == Trigger::Event.as_str() && report.ceremony.is_none();
+    match is_declared && !report.asset.starts_with("signing/") {
+        true => format!("declared by {} alone; no ceremony", report.requested_by),
+        false => report.consent.clone(),
+    }
 }
 
 fn step(step: &StepReport) -> [String; 6] {

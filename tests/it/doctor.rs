@@ -285,3 +285,34 @@ fn case_w6_doctor_finds_certificates_that_cannot_be_used() {
         assert!(row["found"].to_string().contains(words), "{row}");
     }
 }
+
+/// A volume that is not mounted is no reason to begin a new installation.
+#[test]
+fn commands_whose_database_file_is_away_name_it_and_make_none() {
+    let installation = Installation::new();
+    let [file, wal, away] =
+        ["chancery.db", "chancery.db-wal", "away.db"].map(|name| installation.file(name));
+    installation.create_ring("records", &[]);
+    assert!(
+        !wal.exists(),
+        "what a command wrote is in the file when it ends"
+    );
+    fs::rename(&file, &away).expect("moved");
+    for arguments in [["asset", "list"], ["ring", "list"], ["alert", "list"]] {
+        let said = installation.try_chancery(arguments);
+        assert_eq!(said.code, Some(4), "{said:?}");
+        let text = &said.stderr;
+        let path = file.display().to_string();
+        assert!(
+            text.contains(&path) && text.contains("chancery migrate"),
+            "{text}"
+        );
+        assert!(!file.exists(), "{arguments:?}");
+    }
+    let found = row(&rows(&installation, &[]), "database");
+    assert_eq!(found["good"], false);
+    assert!(!file.exists());
+    fs::rename(&away, &file).expect("moved back");
+    installation.chancery(["ring", "show", "records"]);
+    assert_eq!(installation.chancery(["migrate"]).json()["applied"], 0);
+}

@@ -39,6 +39,11 @@ pub enum Refusal {
         /// Its event.
         event: String,
     },
+    /// Nothing that is meant has a version in use: a rotation replaces one.
+    #[error(
+        "{0} has nothing that could rotate yet: its first version is missing (of a ring a key, `chancery ceremony new generate`)"
+    )]
+    NoVersion(AssetName),
     /// Nothing that is meant is due.
     #[error("nothing is due{}", .next.map(|at| format!(" before {at}")).unwrap_or_default())]
     NotDue {
@@ -71,6 +76,7 @@ pub fn admit<'f>(
         return Err(Refusal::UnknownAsset);
     }
     let (mut admitted, mut rotating, mut next) = (Vec::new(), None, None::<Time>);
+    let mut without = None;
     for asset in meant {
         if let Some(event) = asset.events.iter().find(|event| event.state.is_open()) {
             rotating = rotating.or(Some((asset, event)));
@@ -82,6 +88,7 @@ pub fn admit<'f>(
             Some(begins) if begins <= now => admitted.push(asset),
             _ if ask.force && asset.primary().is_ok() => admitted.push(asset),
             Some(begins) => next = Some(next.map_or(begins, |next| next.min(begins))),
+            None if asset.primary() == Err(0) => without = without.or(Some(asset)),
             None => {}
         }
     }
@@ -91,6 +98,9 @@ pub fn admit<'f>(
             asset: asset.name.clone(),
             event: event.id.clone(),
         }),
-        (true, None) => Err(Refusal::NotDue { next }),
+        (true, None) => Err(match (next, without) {
+            (None, Some(asset)) => Refusal::NoVersion(asset.name.clone()),
+            (next, _) => Refusal::NotDue { next },
+        }),
     }
 }

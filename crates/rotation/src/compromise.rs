@@ -17,7 +17,7 @@ use trust::{Kid, Sha256Digest, hex, text};
 
 pub use self::draft::DraftView;
 
-use self::draft::{Answer, draft};
+use self::draft::{Answer, draft, signed_at};
 
 use crate::alerts::alert_id;
 use crate::drivers::ring_of_asset;
@@ -41,6 +41,9 @@ pub const LONGEST_EVIDENCE: usize = 2_000;
 
 /// Open reports that are looked at.
 const MOST_OPEN: usize = 10_000;
+
+/// The latest keys of a ring that is reported: among them is the one that signed then, unless it is long ago.
+const MOST_KEYS: i64 = 100;
 
 /// How far a report may say that it begins in the future: clocks differ.
 const AHEAD: calendar::Span = calendar::Span::minutes(5);
@@ -309,8 +312,8 @@ impl Engine {
         let next = last.map(|row| format!("{}/{}", row.received_at.millis(), row.id));
         let keys = self.reported_keys(&rows).await?;
         let views = rows.into_iter().map(|row| {
-            let key = row.kid.as_ref().and_then(|kid| keys.get(kid));
-            ReportView::of(row, key)
+            let key = keys.get(&row.id).cloned();
+            ReportView::of(row, key.as_ref())
         });
         let reports = views.collect();
         Ok(ReportPage { reports, next })
@@ -331,16 +334,41 @@ impl Engine {
         Ok(keys.into_values().next())
     }
 
-    /// The keys that open ones of these reports name. One that cannot be read has no draft, and hides no other.
-    async fn reported_keys(&self, rows: &[CompromiseRow]) -> Result<BTreeMap<Kid, KeyRow>, Error> {
-        let open = rows.iter().filter(|row| row.decision.is_none());
-        let kids = open.filter_map(|row| row.kid.as_ref().map(Kid::to_string));
+    /// By report, of open ones: the key that it names, or the one that signed for the ring that it names when it was received.
+    /// One that cannot be read has no draft, and hides no other.
+    async fn reported_keys(
+        &self,
+        rows: &[CompromiseRow],
+    ) -> Result<BTreeMap<String, KeyRow>, Error> {
+        let open: Vec<_> = rows.iter().filter(|row| row.decision.is_none()).collect();
+        let kids = open
+            .iter()
+            .filter_map(|row| row.kid.as_ref().map(Kid::to_string));
         let kids: Vec<String> = kids.collect();
-        if kids.is_empty() {
-            return Ok(BTreeMap::new());
+        let mut keys = Vec::new();
+        if !kids.is_empty() {
+            keys = self.store().keys_of(&kids).await?.read;
         }
-        let keys = self.store().keys_of(&kids).await?.read.into_iter();
-        Ok(keys.map(|key| (key.kid.clone(), key)).collect())
+        let mut of_rings: BTreeMap<&str, Vec<KeyRow>> = BTreeMap::new();
+        let rings = open.iter().filter(|row| row.kid.is_none());
+        for ring in rings.filter_map(|row| ring_of_asset(row.asset.as_str())) {
+            if !of_rings.contains_key(ring) {
+                let newest = self.store().newest_keys(ring, MOST_KEYS).await?;
+                of_rings.insert(ring, newest.read);
+            }
+        }
+        let of = |row: &CompromiseRow| match &row.kid {
+            Some(kid) => keys.iter().find(|key| key.kid == *kid).cloned(),
+            None => {
+                let of_ring = of_rings.get(ring_of_asset(row.asset.as_str())?)?;
+                let signed = of_ring.iter().filter(|key| signed_at(key, row.received_at));
+                signed.max_by_key(|key| key.number).cloned()
+            }
+        };
+        let found = open
+            .iter()
+            .filter_map(|row| Some((row.id.clone(), of(row)?)));
+        Ok(found.collect())
     }
 
     async fn repeated(
@@ -365,8 +393,9 @@ impl Engine {
         self.decide(row, (by, reason), Verdict::Dismissed).await
     }
 
-    /// Declares the emergency for the asset of a report: an emergency rotation that is open already is that of the report too. A
-    /// key that is not the primary is revoked by a ceremony before that: no rotation would touch it.
+    /// Declares the emergency for the asset of a report: an emergency rotation that is open already is that of the report too, and
+    /// so is one of its ring that members have carried out since. A key that is not the primary is revoked by a ceremony before
+    /// that: no rotation would touch it.
     pub async fn declare_compromise(
         &self,
         id: &str,

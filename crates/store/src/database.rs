@@ -12,13 +12,13 @@ use crate::kept::Kept;
 use crate::log_head;
 use crate::migrate::{self, Schema};
 use crate::postgres::{self, PostgresEngine};
-use crate::sqlite::{self, SqliteEngine};
+use crate::sqlite::{self, Found, SqliteEngine};
 use crate::tail::Tail;
 
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub enum Database {
-    /// A file, made if it is not there; one process at a time should serve from it.
+    /// A file, which [`Store::found`] makes; one process at a time should serve from it.
     Sqlite { path: PathBuf },
     /// `postgres://user:password@host:port/name?sslmode=verify-full&sslrootcert=…`
     Postgres { url: SecretString, connections: u32 },
@@ -51,10 +51,22 @@ macro_rules! on {
 pub(crate) use on;
 
 impl Store {
-    /// Opens the database; does not migrate it. Fails within seconds where it cannot be reached.
+    /// Opens the database; does not migrate it. Fails within seconds where it cannot be reached, and where its file is
+    /// not there: it may be on a volume that is not mounted, and nothing is made in its place.
     pub async fn connect(database: &Database) -> Result<Self, Error> {
+        Self::reach(database, Found::Only).await
+    }
+
+    /// The same, and a file that is not there is made: of an installation that begins, by `chancery migrate`.
+    pub async fn found(database: &Database) -> Result<Self, Error> {
+        Self::reach(database, Found::OrCreate).await
+    }
+
+    async fn reach(database: &Database, found: Found) -> Result<Self, Error> {
         let engine = match database {
-            Database::Sqlite { path } => AnyEngine::Sqlite(SqliteEngine::connect(path).await?),
+            Database::Sqlite { path } => {
+                AnyEngine::Sqlite(SqliteEngine::connect(path, found).await?)
+            }
             Database::Postgres { url, connections } => {
                 AnyEngine::Postgres(PostgresEngine::connect(url, *connections).await?)
             }

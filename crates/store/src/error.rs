@@ -1,6 +1,7 @@
 //! What can go wrong, sorted by what the caller does about it.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use trust::Time;
@@ -35,6 +36,12 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// Of the embedded database. Nothing was made in its place.
+    #[error(
+        "there is no database at {}: mount its volume or correct store.url; for a new installation run `chancery migrate`",
+        .0.display()
+    )]
+    NoFile(Arc<Path>),
     /// Wrong account, password, database name or privilege: the configuration is wrong.
     #[error("the database denied access to this account ({operation})")]
     Refused {
@@ -144,7 +151,10 @@ impl Error {
     /// Whether time, the database's operator or `chancery migrate` can mend it while a service waits.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Refused { .. } | Self::NoIdentity { .. } | Self::Full { .. } => true,
+            Self::Refused { .. }
+            | Self::NoFile(_)
+            | Self::NoIdentity { .. }
+            | Self::Full { .. } => true,
             Self::Schema { applied, expected } => applied < expected,
             other => other.is_transient(),
         }

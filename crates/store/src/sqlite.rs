@@ -52,10 +52,16 @@ pub(crate) struct SqliteEngine {
 }
 
 impl SqliteEngine {
-    pub async fn connect(path: &Path) -> Result<Self, Error> {
-        create_private(path)?;
+    pub async fn connect(path: &Path, found: Found) -> Result<Self, Error> {
+        match found {
+            Found::OrCreate => create_private(path)?,
+            // A WAL that lies beside a file that is away belongs to it, and is left alone.
+            Found::Only => there(path)?,
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
+            // What was there a moment ago may be gone.
+            .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             // FULL: a commit that returned survives a power cut, not only a crash.
             .synchronous(SqliteSynchronous::Full)
@@ -102,6 +108,26 @@ pub(crate) const HEAD: HeadStatements = HeadStatements {
     look: "SELECT size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '', 0
         FROM log_head WHERE id = 1",
 };
+
+/// Whether a file that is not there is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// By `chancery migrate`, which founds an installation.
+    OrCreate,
+    /// By everybody else: the file may be on a volume that is not mounted.
+    Only,
+}
+
+fn there(path: &Path) -> Result<(), Error> {
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::NoFile(path.into())),
+        Err(source) => Err(Error::Unavailable {
+            operation: "connect",
+            source: sqlx::Error::Io(source),
+        }),
+    }
+}
 
 /// The file and, after it, its WAL are nobody else's to read: they hold token hashes.
 fn create_private(path: &Path) -> Result<(), Error> {

@@ -22,7 +22,7 @@ use crate::member_signature::MemberSignature;
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::Threshold;
 use crate::request::{Operation, Request, RequestError, request_digest};
-use crate::roster::{Member, MemberId};
+use crate::roster::{Member, MemberId, Role};
 use crate::subject::Subject;
 use crate::suspension::Suspension;
 use crate::time::Time;
@@ -33,6 +33,7 @@ pub use accept::{
 pub(crate) use accept::{statement_about, tally_statement};
 pub(crate) use count::{Ballot, Electorate, count, verify};
 pub use count::{Counted, NotCounted, WhyNot, missing, verify_by};
+pub use emergency::roles_without_member;
 pub use order::{KnownOrders, OrderObstacle, UnderOrder, still_active};
 pub use proof::{Accepted, Approved, ApprovedOperation};
 pub use suspended::{SuspensionError, SuspensionTally, suspended, tally_suspension};
@@ -197,6 +198,8 @@ pub struct Findings {
     pub needed: Option<Threshold>,
     /// Where the ceremony stands.
     pub standing: Standing,
+    /// While an emergency rotation waits: the roles in which one more approval brings it nearer. Else empty.
+    pub wanting: Vec<Role>,
 }
 
 /// The result of the tally. Its findings can be read through it and by nobody be written: a
@@ -254,6 +257,7 @@ pub(crate) fn tally_knowing(
                 not_counted: Vec::new(),
                 needed: None,
                 standing: Standing::Refused(vec![error.into()]),
+                wanting: Vec::new(),
             };
             return Tally {
                 findings,
@@ -317,11 +321,16 @@ pub(crate) fn tally_knowing(
     } else {
         Standing::Waiting { missing }
     };
+    let wanting = match standing {
+        Standing::Waiting { .. } => emergency::wanting(trusted, &request.operation, &counted),
+        _ => Vec::new(),
+    };
     let findings = Findings {
         counted,
         not_counted,
         needed: Some(needed),
         standing,
+        wanting,
     };
     Tally {
         findings,

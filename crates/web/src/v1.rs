@@ -6,6 +6,7 @@ mod alert_silence;
 mod alert_unsilence;
 mod alerts;
 mod asset;
+mod asset_events;
 mod asset_report;
 mod asset_versions;
 mod assets_register;
@@ -196,6 +197,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(assets_register::handle))
         .routes(routes!(asset::handle))
         .routes(routes!(asset_versions::handle))
+        .routes(routes!(asset_events::handle))
         .routes(routes!(asset_report::handle))
         .routes(routes!(policies::handle))
         .routes(routes!(policy::handle, policy_set::handle))

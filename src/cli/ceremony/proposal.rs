@@ -1,7 +1,7 @@
 //! A proposal on the machine with the database: resolved, signed by its proposer, and filed.
 
 use serde_json::json;
-use trust::{Name, Request};
+use trust::{Name, Operation, Request};
 
 use super::super::context::failed;
 use super::super::genesis::write;
@@ -91,8 +91,17 @@ pub async fn file_request(
     let bytes = request.encode().map_err(Failure::refused)?;
     let id = service.propose(bytes, signature).await.map_err(failed)?;
     output.result(&json!({"ceremony": id, "proposed": true}), || id.clone());
-    output.remark(format!(
-        "Proposed. Custodians: chancery ceremony review {id}, then chancery ceremony approve {id}."
-    ));
+    output.remark(proposed(request, &id));
     Ok(())
+}
+
+/// Who has to do what next.
+pub fn proposed(request: &Request, id: &str) -> String {
+    let who = match &request.operation {
+        Operation::EmergencyRotation(_) => {
+            "A security-lead, an on-call-manager and a custodian, three members"
+        }
+        _ => "Custodians",
+    };
+    format!("Proposed. {who}: chancery ceremony review {id}, then chancery ceremony approve {id}.")
 }

@@ -20,6 +20,7 @@ use trust::{
 
 use super::super::{World, ssh};
 use super::payload::{exported, same_request, same_statement, signature};
+use super::proposal::proposed;
 use super::remote_arguments::{Remote, RemoteReader};
 use super::replaced::of_replaced;
 use super::{Accept, Note, Reject, Vote, list};
@@ -453,9 +454,7 @@ pub async fn propose(
     let body = json!({"request": text, "signature": signature});
     remote.client()?.post("/v1/ceremonies", &body).await?;
     output.result(&json!({"ceremony": id, "proposed": true}), || id.clone());
-    output.remark(format!(
-        "Proposed. Custodians: chancery ceremony review {id}, then chancery ceremony approve {id}."
-    ));
+    output.remark(proposed(request, &id));
     Ok(())
 }
 

@@ -18,7 +18,7 @@ pub async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -
             checks.push(bad(
                 "database",
                 format!("{:#}", failure.error),
-                "start the database, or correct [store]",
+                "start the database, mount its volume, or correct [store]",
             ));
             return None;
         }

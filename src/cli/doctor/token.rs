@@ -1,11 +1,14 @@
 //! The token, for the service and for the executor, and a signature by each primary.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use keyring::keys::Keys;
+use keyring::keys::{Keys, Snapshot};
 use keyring::signing::probe_key;
 use store::{CeremonyState, Store};
 use token::{Executor, Pool};
+use trust::Member;
+use trust::tally::roles_without_member;
 
 use super::check::{Check, bad, good, note};
 use crate::cli::World;
@@ -109,12 +112,37 @@ pub fn emergency(keys: &Keys, world: &World) -> Check {
         .map(|each| format!("ring {} stops signing after {}", each.ring, each.until))
         .collect();
     match waiting.is_empty() {
-        true => good(what, "no ring is stopped"),
+        true => rotated_by(&snapshot),
         false => {
             let advice = "the threshold ratifies it: `chancery emergency ratify`";
             note(what, waiting.join("; "), advice)
         }
     }
+}
+
+/// Whether anybody could rotate in an emergency. Members who are suspended may be let in again, and are not left out.
+fn rotated_by(snapshot: &Snapshot) -> Check {
+    let (what, found) = ("emergency", "no ring is stopped");
+    let Some(trusted) = snapshot.trusted() else {
+        return good(what, found);
+    };
+    let (roster, nobody) = (trusted.roster(), BTreeSet::new());
+    let mut proposers = roster.members.iter().filter(|member| member.may_propose());
+    let lacks = roles_without_member(roster, None, &nobody);
+    let can = |by: &Member| roles_without_member(roster, Some(&by.id), &nobody).is_empty();
+    let why = match lacks.is_empty() {
+        true if proposers.any(can) => return good(what, found),
+        true => "a fourth member who proposes is missing".to_owned(),
+        false => {
+            let roles: Vec<String> = lacks.iter().map(ToString::to_string).collect();
+            format!("a member is missing who is {}", roles.join(", "))
+        }
+    };
+    note(
+        what,
+        format!("{found}; nobody could complete an emergency rotation: {why}"),
+        "`chancery trust new-roster --roles MEMBER=ROLE,…`: a security-lead, an on-call-manager and a custodian approve it, three members beside the proposer",
+    )
 }
 
 /// One signature by each primary, which is thrown away.

@@ -96,3 +96,17 @@ fn without_force_only_what_is_due_begins() {
         Err(Refusal::NotDue { .. })
     ));
 }
+
+/// A ring before its first key: nothing is due, and nothing ever would be.
+#[test]
+fn what_has_no_version_yet_is_named_also_with_force() {
+    let mut facts = facts(vec![asset("api/new", "api_key", now())]);
+    facts.assets[0].versions.clear();
+    let key_type = "api_key".parse().unwrap();
+    let named = Refusal::NoVersion("api/new".parse().unwrap());
+    for force in [false, true] {
+        let refused = names(ask(&key_type, force, true), &facts);
+        assert_eq!(refused, Err(named.clone()), "force {force}");
+    }
+    assert!(named.to_string().contains("first version is missing"));
+}

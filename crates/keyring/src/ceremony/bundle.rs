@@ -13,7 +13,7 @@ use trust::{
     Transcript, Trusted, json, verify_transcript,
 };
 
-use super::error::{Error, describe_standing};
+use super::error::{Error, describe};
 use super::execute::stated;
 use super::report::{Report, members, not_counted};
 use super::service::{CeremonyService, SigningPayload};
@@ -233,7 +233,7 @@ impl Bundle {
                 report.approvals_needed = tally.needed.map(trust::Threshold::get);
                 report.not_counted = not_counted(&tally.not_counted);
                 report.state = "proposed".to_owned();
-                report.standing = describe_standing(&tally.standing);
+                report.standing = describe(&tally);
                 (report.approved_by.clone(), false)
             }
         };

@@ -250,7 +250,7 @@ impl CeremonyService {
         let Some(kid) = wanted else {
             let found = ring.successor(&self.safety, now);
             let standby = found.filter(|key| matches!(key.state, KeyState::Prepared { .. }));
-            return standby.ok_or(Error::Plan(Blocked::NoStandby));
+            return standby.ok_or_else(|| self.no_standby(ring));
         };
         find(ring, &kid)?;
         let key = ring.keys.iter().find(|key| key.kid == kid).cloned();
@@ -272,6 +272,22 @@ impl CeremonyService {
                 found: key.status(),
                 expected: "prepared",
             })),
+        }
+    }
+
+    /// Which key would be the next to be one, and when; what people do until then.
+    fn no_standby(&self, ring: &Ring) -> Error {
+        let newest = ring.primary.as_ref().map_or(0, |key| key.number);
+        let waits = ring.keys.iter().filter_map(|key| match key.state {
+            KeyState::Prepared {
+                published_at: Some(at),
+                ..
+            } if key.number > newest => Some((at + self.safety.publish_safety(), key.kid.clone())),
+            _ => None,
+        });
+        Error::NoStandby {
+            ring: ring.name.to_string(),
+            next: waits.min_by_key(|(ready_at, _)| *ready_at),
         }
     }
 

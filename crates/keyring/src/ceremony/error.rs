@@ -1,6 +1,7 @@
 //! Why a ceremony does not go on.
 
-use trust::tally::Standing;
+use trust::tally::{Findings, Standing};
+use trust::{Kid, Role, Time};
 
 /// Why a ceremony does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,25 @@ pub enum Error {
     /// What was asked for contradicts what is.
     #[error("{0}")]
     Unfit(String),
+    /// Of an emergency rotation: no key has been published for long enough.
+    #[error(
+        "the ring {ring} has no standby key that every verifier has had long enough: {}; to stop its signing until then: \
+        `chancery emergency stop --ring {ring}`",
+        next_standby(ring, next.as_ref())
+    )]
+    NoStandby {
+        ring: String,
+        /// The first that will be one, and from when.
+        next: Option<(Time, Kid)>,
+    },
+    /// Of an emergency rotation, besides its proposer and whoever is suspended. Nothing was filed.
+    #[error(
+        "nobody could complete an emergency rotation: a security-lead, an on-call-manager and a custodian approve it, three \
+        members beside the proposer, two of them by keys that are no passkeys; a member is missing who is {}: \
+        `chancery trust new-roster --roles MEMBER=ROLE,…`",
+        roles(.0)
+    )]
+    NoApprovers(Vec<Role>),
     /// What was carried out comes too late to be accepted, or too few of those who decided it count by the log, which would
     /// tell of it in vain.
     #[error("{0}")]
@@ -165,6 +185,28 @@ impl Error {
             _ => Kind::Refused,
         }
     }
+}
+
+/// What is found of a ceremony, in words: of an emergency rotation that waits also whose approval it waits for.
+pub(super) fn describe(findings: &Findings) -> String {
+    let standing = describe_standing(&findings.standing);
+    match findings.wanting.is_empty() {
+        true => standing,
+        false => format!("{standing}, of {}", roles(&findings.wanting)),
+    }
+}
+
+fn next_standby(ring: &str, next: Option<&(Time, Kid)>) -> String {
+    match next {
+        Some((ready_at, kid)) => format!("key {kid} is one at {ready_at}"),
+        None => format!("make one, `chancery ceremony new generate --ring {ring}`"),
+    }
+}
+
+/// As they are written in a roster.
+pub(super) fn roles(roles: &[Role]) -> String {
+    let words: Vec<String> = roles.iter().map(ToString::to_string).collect();
+    words.join(", ")
 }
 
 /// In words.

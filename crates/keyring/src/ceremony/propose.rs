@@ -6,11 +6,12 @@ use std::time::Duration;
 use calendar::PolicyDocument;
 use trust::actor::Actor;
 use trust::approval::Approval;
+use trust::chain::Trusted;
 use trust::format::V1;
 use trust::life::Revocation;
 use trust::place::{Pkcs11Place, Place};
 use trust::request::{CkaId, ClockCorrection, Ended, NewOrigin, Nonce, RevocationReason};
-use trust::tally::{Obstacle, Standing};
+use trust::tally::{Obstacle, Standing, roles_without_member};
 use trust::{
     Ceremony, Destroy, DestroyKey, EmergencyRotation, Generate, History, KeyPurpose, KeyState, Kid,
     Name, Operation, Purpose, Request, Resume, Revoke, Sha256Digest, Template, Time,
@@ -24,7 +25,7 @@ use super::service::{CeremonyService, SigningPayload};
 use super::standing_order::OrderInput;
 use super::vote::{encoded, normalized};
 use crate::keys::{Ring, Snapshot};
-use log::{Event, suspensions};
+use log::{Event, suspended, suspensions};
 use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
 
 /// Proposals that a member may have open over the network.
@@ -217,6 +218,8 @@ impl CeremonyService {
                 ratify_within,
             } => {
                 let (name, ring) = ring()?;
+                let proposer = Some(&input.proposer);
+                self.somebody_approves(proposer, &trusted).await?;
                 let standby = self.standby(ring, standby, now)?;
                 let primary = primary(ring)?;
                 Operation::EmergencyRotation(Box::new(EmergencyRotation {
@@ -305,6 +308,20 @@ impl CeremonyService {
         Ok(request)
     }
 
+    /// An emergency rotation that no members of this roster could approve: whoever approves it learns that too late.
+    async fn somebody_approves(
+        &self,
+        proposer: Option<&Name>,
+        trusted: &Trusted,
+    ) -> Result<(), Error> {
+        let suspended = suspended(&self.store, trusted).await?;
+        let nobody = roles_without_member(trusted.roster(), proposer, &suspended);
+        match nobody.is_empty() {
+            true => Ok(()),
+            false => Err(Error::NoApprovers(nobody)),
+        }
+    }
+
     /// The bytes that the proposer signs.
     pub fn proposal_payload(request: &Request) -> Result<SigningPayload, Error> {
         let bytes = request.encode()?;
@@ -355,6 +372,10 @@ impl CeremonyService {
         }
         if let Standing::Refused(_) | Standing::Expired { .. } = &tally.standing {
             return Err(Error::NotApproved(tally.into_standing()));
+        }
+        if let Operation::EmergencyRotation(_) = &request.operation {
+            let proposer = request.proposer.as_ref();
+            self.somebody_approves(proposer, &trusted).await?;
         }
         self.within_quota(&request).await?;
         // What nobody could carry out is not put before anybody.

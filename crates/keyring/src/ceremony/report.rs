@@ -7,7 +7,7 @@ use trust::tally::NotCounted;
 use trust::{Kid, Line, Operation, Request, verify_transcript};
 
 use super::deadlines::NOT_RATIFIED;
-use super::error::{Error, describe_standing};
+use super::error::{Error, describe};
 use super::service::{CeremonyFacts, CeremonyService};
 use store::CeremonyState;
 
@@ -116,7 +116,7 @@ impl CeremonyService {
             };
             report.approvals_needed = tally.needed.map(trust::Threshold::get);
             report.not_counted = not_counted(&tally.not_counted);
-            report.standing = describe_standing(&tally.standing);
+            report.standing = describe(&tally);
         }
         Ok(report)
     }

@@ -7,7 +7,7 @@ use trust::request::Ended;
 use super::emergency::*;
 use super::installation::Installation;
 use super::serving::{Serving, Verifying};
-use crate::ceremony::Draft;
+use crate::ceremony::{Draft, Error};
 use log::{EmergencyCost, EmergencyReading, EmergencyState, unverified_chains};
 
 /// Stopped by one and let go on by the threshold.
@@ -266,4 +266,54 @@ async fn the_file_of_a_stop_is_made_once_it_is_proven() {
     let other = Sha256Digest::of(b"other");
     let none = verifying.evidence.stop_file(&other).await.unwrap();
     assert_eq!(none, None);
+}
+
+/// Custodians alone complete no emergency rotation, and neither do three members of whom one proposes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emergency_rotation_that_no_members_could_approve_is_not_proposed() {
+    let all = Installation::new().await;
+    Box::pin(all.open_ring("log")).await;
+    Box::pin(all.open_ring(RING)).await;
+    let refused = all.try_propose(all.proposal(RING, rotation(&all))).await;
+    let refused = refused.unwrap_err();
+    let said = refused.to_string();
+    assert!(matches!(refused, Error::NoApprovers(_)), "{said}");
+    let missing = "a member is missing who is security-lead, on-call-manager:";
+    assert!(said.contains(missing), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emergency_rotation_that_waits_names_the_roles_that_it_waits_for() {
+    let (all, _, _) = with_standby().await;
+    let id = all.propose(RING, rotation(&all)).await;
+    for who in ["alice", "bob"] {
+        let report = all.approve(&id, who).await.unwrap();
+        let waits = "waiting for 2 more approval(s), of security-lead, on-call-manager";
+        assert_eq!(report.standing, waits);
+    }
+    let report = all.approve(&id, "mona").await.unwrap();
+    let waits = "waiting for 1 more approval(s), of security-lead";
+    assert_eq!(report.standing, waits);
+}
+
+/// Whoever has minutes is told what comes when, and what stops the ring until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emergency_rotation_without_a_standby_key_names_the_next_and_the_stop() {
+    let (all, _) = opened().await;
+    let tried = async || {
+        let tried = all.try_propose(all.proposal(RING, rotation(&all))).await;
+        tried.unwrap_err().to_string()
+    };
+    let said = tried().await;
+    let stop = "`chancery emergency stop --ring records`";
+    assert!(
+        said.contains("generate --ring records") && said.contains(stop),
+        "{said}"
+    );
+    let kid = Box::pin(all.standby(RING)).await;
+    let said = tried().await;
+    assert!(
+        said.contains(&format!("key {kid} is one at 20")) && said.contains(stop),
+        "{said}"
+    );
 }

@@ -21,21 +21,21 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// None of a key that is not there any more, or cannot be read.
+    /// None of a key that is not there any more, or cannot be read. `key` is the one that is reported; of a ring, the one that
+    /// signed when it was reported.
     pub(super) fn of(row: &CompromiseRow, key: Option<&KeyRow>) -> Option<Self> {
         if row.kid.is_none() {
             return Some(match ring_of_asset(row.asset.as_str()) {
+                // Members rotated the ring since: its primary is the good key.
+                Some(_) if key.is_some_and(is_revoked) => Self::Revoked,
                 Some(_) => Self::Rotation,
                 None => Self::Declaration,
             });
         }
         let key = key?;
-        let revoked = key.revocation.as_ref();
         Some(match key.status {
             KeyStatus::Primary => Self::Rotation,
-            _ if revoked.is_some_and(|one| one.reason == RevocationReason::Compromised) => {
-                Self::Revoked
-            }
+            _ if is_revoked(key) => Self::Revoked,
             _ => Self::Revocation,
         })
     }
@@ -50,13 +50,24 @@ impl Answer {
     }
 }
 
+fn is_revoked(key: &KeyRow) -> bool {
+    let revoked = key.revocation.as_ref();
+    revoked.is_some_and(|one| one.reason == RevocationReason::Compromised)
+}
+
+/// Whether a key was the primary of its ring at that instant.
+pub(super) fn signed_at(key: &KeyRow, at: trust::Time) -> bool {
+    key.activated_at.is_some_and(|since| since <= at)
+        && key.demoted_at.is_none_or(|until| until > at)
+}
+
 /// A declaration that nobody has signed: who signs compares it first. It is made of the report, and of how far its key is, whenever
 /// it is asked for, ends with it, and permits nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DraftView {
     /// `emergency-rotation` of a ring whose primary, or which itself, is reported; `revocation` of another of its keys: members of
-    /// the roster propose and approve both. `none` of a key that is revoked as compromised already. `declaration` of what else
-    /// rotates.
+    /// the roster propose and approve both. `none` of a key that is revoked as compromised already, and of a ring whose key of the
+    /// time of the report is. `declaration` of what else rotates.
     pub operation: &'static str,
     pub asset: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +115,7 @@ pub(super) fn draft(row: &CompromiseRow, key: Option<&KeyRow>) -> Option<DraftVi
         asset: row.asset.to_string(),
         ring: ring.map(str::to_owned),
         kid: kid.map(str::to_owned),
-        key_state: key.map(|key| key.status.as_str()),
+        key_state: key.filter(|_| kid.is_some()).map(|key| key.status.as_str()),
         compromised_since: row.compromised_since,
         reason: row.reason.clone(),
         ticket: id.clone(),

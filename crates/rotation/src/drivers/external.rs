@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use calendar::next_step::OldUse;
-use calendar::words::{Reason, Step};
+use calendar::words::{Reason, Step, Trigger};
 use calendar::{AssetName, Time};
 use serde_json::{Value, json};
 use store::{AssetState, InventoryRow, RotationReport};
@@ -104,8 +104,8 @@ impl External {
             return Ok(None);
         };
         let is_over = match (state.state, step) {
-            ("archived" | "revoked", _) | ("retired", Step::Retire) => true,
-            ("retired", Step::Archive) => {
+            ("archived", _) | ("retired" | "revoked", Step::Retire) => true,
+            ("retired" | "revoked", Step::Archive) => {
                 let retired = Step::Retire.as_str();
                 let reported = self.inventory.store();
                 let reported = reported.rotation_report(&task.event.id, retired).await;
@@ -149,23 +149,29 @@ impl External {
         }))
     }
 
-    /// The old version ends, as soon as somebody says so or the inventory does.
-    async fn ended(
-        &self,
-        task: Task<'_>,
-        (step, change): (Step, fn(u32) -> VersionChange),
-    ) -> Result<Answer, Answer> {
-        let report = match self.report(task, step.as_str()).await {
-            Ok(report) => report,
+    /// The old version ends, as soon as somebody says so or the inventory does. In an emergency it is revoked when it is retired:
+    /// somebody else may have it.
+    async fn ended(&self, task: Task<'_>, step: Step) -> Result<Answer, Answer> {
+        let is_emergency = task.event.cause == Trigger::Event.as_str();
+        let change = match step {
+            Step::Archive => VersionChange::Archive,
+            _ if is_emergency => VersionChange::Revoke,
+            _ => VersionChange::Retire,
+        };
+        let (by, done) = match self.report(task, step.as_str()).await {
+            Ok(report) => (report.0.by.clone(), said(&report)),
             Err(waits) => {
-                let over = self.is_over(task, step).await?;
-                return over.map(Answer::Done).ok_or(waits);
+                let over = self.is_over(task, step).await?.ok_or(waits)?;
+                if !is_emergency || step == Step::Archive {
+                    return Ok(Answer::Done(over));
+                }
+                (task.event.requested_by.clone(), over)
             }
         };
         if let Some(previous) = task.event.previous_version {
-            self.turn(task, change(previous), &report.0).await?;
+            self.turn(task, change(previous), &by).await?;
         }
-        Ok(Answer::Done(said(&report)))
+        Ok(Answer::Done(done))
     }
 
     async fn rolled_back(&self, task: Task<'_>) -> Result<Answer, Answer> {
@@ -175,17 +181,12 @@ impl External {
         };
         let from = task.event.version;
         let change = VersionChange::RollBack { from, to };
-        self.turn(task, change, &report.0).await?;
+        self.turn(task, change, &report.0.by).await?;
         Ok(Answer::Done(said(&report)))
     }
 
-    async fn turn(
-        &self,
-        task: Task<'_>,
-        change: VersionChange,
-        report: &RotationReport,
-    ) -> Result<(), Answer> {
-        let by = (report.by.as_str(), to_row(task.now));
+    async fn turn(&self, task: Task<'_>, change: VersionChange, by: &str) -> Result<(), Answer> {
+        let by = (by, to_row(task.now));
         let name = Self::name(task)?;
         let turned = self.inventory.turn(&name, change, &task.event.id, by).await;
         turned.map_err(failed)
@@ -266,11 +267,11 @@ impl Driver for External {
     }
 
     fn retire<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
-        boxed(self.ended(task, (Step::Retire, VersionChange::Retire)))
+        boxed(self.ended(task, Step::Retire))
     }
 
     fn archive<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
-        boxed(self.ended(task, (Step::Archive, VersionChange::Archive)))
+        boxed(self.ended(task, Step::Archive))
     }
 
     fn roll_back<'a>(&'a self, task: Task<'a>) -> Doing<'a> {

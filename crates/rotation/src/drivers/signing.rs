@@ -568,7 +568,13 @@ impl Driver for Signing {
 
     fn revoke<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
         // A key that was accepted and never signed is the standby of the next rotation.
-        let facts = json!({ "kept_as_standby": task.event.made });
+        // One that the executor was asked for under an order comes all the same: the use is spent.
+        let facts = match (&task.event.made, &task.event.order, &task.event.ceremony) {
+            (None, Some(order), Some(ceremony)) => {
+                json!({ "kept_as_standby": null, "order_used": order, "made_by": ceremony })
+            }
+            (made, ..) => json!({ "kept_as_standby": made }),
+        };
         Box::pin(async { Done::with(facts) })
     }
 }

@@ -4,7 +4,7 @@ use base::trace::TARGET;
 use base::{names, step};
 use calendar::next_step::{Next, next_step};
 use calendar::policy::{Policies, Policy};
-use calendar::words::{EventState, Reason, Step};
+use calendar::words::{EventState, Reason, Step, Trigger};
 use calendar::{EventFacts, Span, Time, Word};
 use log::Event;
 use metrics::{counter, histogram};
@@ -19,7 +19,7 @@ use trust::leaf::ActKind;
 use super::error::Error;
 use super::facts::event_facts;
 use super::{Engine, LEASE};
-use crate::drivers::{Answer, Done, Driver, Task, Usage};
+use crate::drivers::{Answer, Done, Driver, Task, Usage, ring_of_asset};
 use crate::times::{from_row, to_row};
 
 /// Most steps that one look takes; what is left is taken by the next one.
@@ -437,7 +437,7 @@ impl Engine {
         now: Time,
         until: Time,
     ) -> Result<Ran, Error> {
-        let mut write = self.waiting(row, now, None, format!("until {}", until.minute()));
+        let mut write = self.waiting(row, now, None, until_when(row, until));
         write.look_at = to_row(until.max(now));
         self.store().keep_rotation(judged.lease, &write).await?;
         Ok(Ran::Waits {
@@ -505,6 +505,19 @@ fn why(reason: Reason, row: &RotationEventRow, steps: &[RotationStepRow], said: 
         Reason::Propagation | Reason::ProbeContradicts => said.to_string(),
         Reason::Clock => "what was written lies ahead of the database's clock".to_owned(),
         reason => reason.to_string(),
+    }
+}
+
+/// Of a ring's emergency also what people do meanwhile: the wait for verifiers' caches is that of a routine rotation.
+fn until_when(row: &RotationEventRow, until: Time) -> String {
+    let until = format!("until {}", until.minute());
+    let is_open = row.cause == Trigger::Event.as_str() && row.promoted_at.is_none();
+    match ring_of_asset(&row.asset) {
+        Some(ring) if is_open => format!(
+            "{until}: this emergency replaces nothing before every verifier has the standby key, and members of the roster order \
+             that: chancery emergency rotate --ring {ring}; to stop its signing now: chancery emergency stop --ring {ring}"
+        ),
+        _ => until,
     }
 }
 

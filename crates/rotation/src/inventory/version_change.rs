@@ -16,6 +16,8 @@ pub enum VersionChange {
     Retire(u32),
     /// It is not usable at all.
     Archive(u32),
+    /// Somebody else may have it: it is trusted for nothing.
+    Revoke(u32),
     /// `to` is the primary again, and `from` beside it until the next rotation.
     RollBack { from: u32, to: u32 },
 }
@@ -26,6 +28,7 @@ impl VersionChange {
         match self {
             Self::Retire(_) => "retire-version",
             Self::Archive(_) => "archive-version",
+            Self::Revoke(_) => "revoke-version",
             Self::RollBack { .. } => "restore-version",
         }
     }
@@ -37,6 +40,7 @@ impl VersionChange {
         match self {
             Self::Retire(number) => vec![turn(number, S::Secondary, S::Retired)],
             Self::Archive(number) => vec![turn(number, S::Retired, S::Archived)],
+            Self::Revoke(number) => vec![turn(number, S::Secondary, S::Revoked)],
             // The one primary leaves before the other comes.
             Self::RollBack { from, to } => vec![
                 turn(from, S::Primary, S::Secondary),
@@ -48,7 +52,7 @@ impl VersionChange {
     /// The version that the log names.
     const fn version(self) -> u32 {
         match self {
-            Self::Retire(number) | Self::Archive(number) => number,
+            Self::Retire(number) | Self::Archive(number) | Self::Revoke(number) => number,
             Self::RollBack { to, .. } => to,
         }
     }
@@ -75,6 +79,13 @@ impl InventoryService {
             let state = state.map(|row| row.state);
             match state {
                 Some(state) if state == turn.from => turns.push(turn),
+                // A report of a later rotation has retired it already.
+                Some(KeyStatus::Retired) if turn.to == KeyStatus::Revoked => {
+                    turns.push(VersionTurn {
+                        from: KeyStatus::Retired,
+                        ..turn
+                    });
+                }
                 Some(state) if is_over(state, turn.to) => {}
                 state => {
                     let is = state.map_or("not there", KeyStatus::as_str);
@@ -110,6 +121,9 @@ fn is_over(state: KeyStatus, wanted: KeyStatus) -> bool {
     state == wanted
         || matches!(
             (wanted, state),
-            (S::Retired, S::Archived | S::Revoked) | (S::Archived, S::Revoked)
+            (S::Retired, S::Archived | S::Revoked)
+                | (S::Archived, S::Revoked)
+                // There is nothing left of it.
+                | (S::Revoked, S::Archived)
         )
 }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use calendar::words::Reason;
 use calendar::{AssetName, KeyTypes, PolicyDocument, Span};
+use keyring::ceremony::Draft;
 use log::{Event, Log};
 use store::{Change, InventoryChange};
 use trust::leaf::ActKind;
+use trust::request::RevocationReason;
 
 use super::rings::Ring;
 use super::world::register;
+use crate::compromise::{CompromiseReport, Target};
 use crate::inventory::{AssetChange, InventoryService};
 use crate::jobs::Scheduler;
 use crate::times::from_row;
@@ -312,4 +315,84 @@ async fn an_asset_that_is_out_of_use_is_planned_no_more_and_its_rotation_needs_a
     let engine = scheduler.engine();
     engine.cancel(&id, "olga", None).await.unwrap();
     assert_eq!(ring.waits_for(&scheduler, &id).await, None);
+}
+
+fn report(asset: &str) -> CompromiseReport {
+    CompromiseReport {
+        report: "finding-1".to_owned(),
+        target: Target::Asset(name(asset)),
+        source: "secret scanner".to_owned(),
+        reason: "it is in a public repository".to_owned(),
+        evidence: None,
+        compromised_since: None,
+    }
+}
+
+/// Who reads the inventory sees that the old version is trusted for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_of_others_that_is_compromised_is_revoked() {
+    let (ring, scheduler, inventory) = installation().await;
+    let engine = scheduler.engine();
+    let filed = engine.report_compromise(&report(PARTNER), "scanner").await;
+    let id = filed.unwrap().0.id;
+    let why = ("olga", "it is real");
+    let declared = engine.declare_compromise(&id, why).await.unwrap();
+    let id = declared.decision.unwrap().rotation.unwrap();
+    let steps = ["generate", "publish", "test", "promote"];
+    said(&ring, &scheduler, &id, &steps).await;
+    said(&ring, &scheduler, &id, &["retire"]).await;
+    assert_eq!(ring.waits_for(&scheduler, &id).await, Some(Reason::Person));
+    assert_eq!(states(&inventory).await, [(2, "primary"), (1, "revoked")]);
+    said(&ring, &scheduler, &id, &["archive"]).await;
+    assert_eq!(ring.waits_for(&scheduler, &id).await, None);
+    assert_eq!(states(&inventory).await, [(2, "primary"), (1, "revoked")]);
+    let row = ring.place.store.rotation_event(&id).await.unwrap().unwrap();
+    assert_eq!(row.state, "done");
+    let leaves = ring.place.store.leaves(0, 1_000).await.unwrap();
+    let revoked = leaves
+        .iter()
+        .filter(|leaf| leaf.body.contains(r#""action":"revoke-version""#));
+    assert_eq!(revoked.count(), 1);
+}
+
+/// The runbook's order: members rotate the ring, then somebody declares the report.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_was_reported_and_rotated_since_is_not_rotated_again() {
+    let (ring, scheduler, _) = installation().await;
+    let engine = scheduler.engine();
+    ring.closed(Ring::generation(), None).await;
+    ring.wait(2 * DAY);
+    let filed = engine.report_compromise(&report(RING), "scanner").await;
+    let filed = filed.unwrap().0;
+    assert_eq!(filed.draft.unwrap().operation, "emergency-rotation");
+    ring.keys.refresh().await;
+    let primary = ring.keys.current().rings["records"]
+        .primary
+        .clone()
+        .unwrap();
+    let revoke = Draft::Revoke {
+        kid: primary.kid.clone(),
+        reason: RevocationReason::Compromised,
+        compromised_since: Some(ring.now()),
+    };
+    ring.wait(Duration::from_secs(60));
+    ring.closed(revoke, None).await;
+    let view = engine.compromise_report(&filed.id).await.unwrap();
+    assert_eq!(view.draft.unwrap().operation, "none");
+    let why = ("olga", "it is real");
+    let declared = engine.declare_compromise(&filed.id, why).await.unwrap();
+    assert_eq!(
+        (declared.state, declared.decision.unwrap().rotation),
+        ("declared", None)
+    );
+    let open = ring.place.store.open_rotations_of(RING).await.unwrap();
+    assert!(open.is_empty(), "{open:?}");
+    // What is reported later is about the key that signs then.
+    ring.wait(Duration::from_secs(60));
+    let again = CompromiseReport {
+        report: "finding-2".to_owned(),
+        ..report(RING)
+    };
+    let again = engine.report_compromise(&again, "scanner").await.unwrap().0;
+    assert_eq!(again.draft.unwrap().operation, "emergency-rotation");
 }

@@ -177,7 +177,7 @@ impl Ring {
         self.keys.refresh().await;
     }
 
-    fn generation() -> Draft {
+    pub(super) fn generation() -> Draft {
         Draft::Generate {
             token_serial: SERIAL.to_owned(),
             token_label: LABEL.to_owned(),
@@ -244,7 +244,7 @@ impl Ring {
         }
     }
 
-    async fn closed(&self, draft: Draft, ticket: Option<String>) {
+    pub(super) async fn closed(&self, draft: Draft, ticket: Option<String>) {
         let id = self.approved(draft, ticket).await;
         let executor = self.token.executor();
         let snapshot = self.keys.current();

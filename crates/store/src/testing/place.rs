@@ -47,7 +47,7 @@ impl Place {
     }
 
     pub async fn open(database: Database, _directory: Option<tempfile::TempDir>) -> Self {
-        let store = Store::connect(&database).await.unwrap();
+        let store = Store::found(&database).await.unwrap();
         assert!(store.migrate().await.unwrap() > 0);
         Self {
             store,

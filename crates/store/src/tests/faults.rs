@@ -120,11 +120,34 @@ async fn file_that_is_no_database_is_corrupt() {
     let refused = Store::connect(&Database::Sqlite { path }).await.map(drop);
     assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
     let path = directory.path().join("nowhere").join("chancery.db");
-    let refused = Store::connect(&Database::Sqlite { path }).await.map(drop);
+    let refused = Store::found(&Database::Sqlite { path }).await.map(drop);
     assert!(
         matches!(refused, Err(Error::Unavailable { .. })),
         "{refused:?}"
     );
+}
+
+/// The volume is not mounted, or somebody moved the file: whoever only wants to read makes no database, and takes no WAL away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_away_is_not_replaced_by_an_empty_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chancery.db");
+    let wal = directory.path().join("chancery.db-wal");
+    std::fs::write(&wal, b"what was committed last").unwrap();
+    let database = Database::Sqlite { path: path.clone() };
+    let refused = Store::connect(&database).await.map(drop).unwrap_err();
+    let said = refused.to_string();
+    assert!(matches!(refused, Error::NoFile(_)), "{refused:?}");
+    assert!(said.contains(&path.display().to_string()), "{said}");
+    assert!(said.contains("chancery migrate"), "{said}");
+    // The service waits for it.
+    assert!(refused.may_pass() && !refused.is_transient());
+    assert!(!path.exists());
+    assert_eq!(std::fs::read(&wal).unwrap(), b"what was committed last");
+    std::fs::remove_file(&wal).unwrap();
+    let founded = Store::found(&database).await.unwrap();
+    assert!(founded.migrate().await.unwrap() > 0);
+    Store::connect(&database).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -59,9 +59,9 @@ fn both_engines_have_the_same_migrations() {
 
 pub async fn replicas_migrate_at_once(database: Database) {
     let stores = [
-        Store::connect(&database).await.unwrap(),
-        Store::connect(&database).await.unwrap(),
-        Store::connect(&database).await.unwrap(),
+        Store::found(&database).await.unwrap(),
+        Store::found(&database).await.unwrap(),
+        Store::found(&database).await.unwrap(),
     ];
     assert_eq!(stores[0].schema().await.unwrap().applied, 0);
     let [one, two, three] = &stores;

@@ -1,9 +1,11 @@
 //! Who has to approve in an emergency, and by which kind of key.
 
+use std::collections::BTreeSet;
+
 use crate::chain::Trusted;
 use crate::policy::Threshold;
 use crate::request::Operation;
-use crate::roster::{Role, Roster};
+use crate::roster::{MemberId, Role, Roster};
 
 use super::{Counted, Electorate};
 
@@ -35,16 +37,7 @@ pub(super) fn missing(
     counted: &[Counted],
     needed: Threshold,
 ) -> usize {
-    let approvers: Vec<Approver<'_>> = counted
-        .iter()
-        .map(|counted| Approver {
-            roles: trusted
-                .roster()
-                .member(&counted.member)
-                .map_or(&[], |member| member.roles.as_slice()),
-            passkey: counted.is_by_passkey(),
-        })
-        .collect();
+    let approvers = approvers(trusted, counted);
     let (all, keys) = (
         approvers.len(),
         approvers.iter().filter(|each| !each.passkey).count(),
@@ -57,6 +50,57 @@ pub(super) fn missing(
         Operation::Resume(_) | Operation::Ratification(_) => needed.get().saturating_sub(keys),
         _ => super::missing(counted, needed),
     }
+}
+
+fn approvers<'a>(trusted: &'a Trusted, counted: &[Counted]) -> Vec<Approver<'a>> {
+    let approvers = counted.iter().map(|counted| Approver {
+        roles: trusted
+            .roster()
+            .member(&counted.member)
+            .map_or(&[], |member| member.roles.as_slice()),
+        passkey: counted.is_by_passkey(),
+    });
+    approvers.collect()
+}
+
+/// In which roles one more member who signs without a passkey brings an emergency rotation nearer. Empty of every other
+/// operation.
+pub(super) fn wanting(trusted: &Trusted, operation: &Operation, counted: &[Counted]) -> Vec<Role> {
+    match operation {
+        Operation::EmergencyRotation(_) => helpful(&approvers(trusted, counted)),
+        _ => Vec::new(),
+    }
+}
+
+/// The roles among the three that a roster has nobody for who could approve an emergency rotation of this proposer's: none
+/// where three distinct members who are active and not suspended fill them, two of them by a key that is no passkey. Without
+/// a proposer, of whoever proposes.
+pub fn roles_without_member(
+    roster: &Roster,
+    proposer: Option<&MemberId>,
+    suspended: &BTreeSet<MemberId>,
+) -> Vec<Role> {
+    let members = roster.members.iter().filter(|member| {
+        member.active && proposer != Some(&member.id) && !suspended.contains(&member.id)
+    });
+    let approvers = members.map(|member| Approver {
+        roles: &member.roles,
+        passkey: member.keys.iter().all(|key| key.is_passkey()),
+    });
+    helpful(&approvers.collect::<Vec<_>>())
+}
+
+fn helpful(approvers: &[Approver<'_>]) -> Vec<Role> {
+    let lacks = lacking(approvers);
+    let helps = |role: &Role| {
+        let more = approvers.iter().map(|each| Approver { ..*each });
+        let one = Approver {
+            roles: std::slice::from_ref(role),
+            passkey: false,
+        };
+        lacking(&more.chain([one]).collect::<Vec<_>>()) < lacks
+    };
+    ROLES.iter().filter(|role| helps(role)).cloned().collect()
 }
 
 /// How many of the three roles nobody is left for, if each member fills one; or, where all are filled, how many of those
@@ -150,6 +194,38 @@ mod tests {
     fn an_emergency_rotation_by_one_person_in_three_roles_lacks_two() {
         let all = [Custodian, SecurityLead, OnCallManager];
         assert_eq!(lack(&[(&all, false)]), 2);
+    }
+
+    #[test]
+    fn roles_in_which_one_more_approval_helps_are_named() {
+        let wanted = |approvers: &[(&[Role], bool)]| {
+            let approvers = approvers.iter();
+            let approvers = approvers.map(|&(roles, passkey)| Approver { roles, passkey });
+            helpful(&approvers.collect::<Vec<_>>())
+        };
+        let (lead, manager, custodian) = ([SecurityLead], [OnCallManager], [Custodian]);
+        assert_eq!(wanted(&[]), ROLES);
+        // However many custodians there are.
+        assert_eq!(
+            wanted(&[(&custodian, false), (&custodian, false)]),
+            [SecurityLead, OnCallManager]
+        );
+        let two = [(&lead[..], false), (&custodian[..], false)];
+        assert_eq!(wanted(&two), [OnCallManager]);
+        let all = [Custodian, SecurityLead, OnCallManager];
+        assert_eq!(wanted(&[(&all, false)]), ROLES);
+        let three = [
+            (&lead[..], false),
+            (&manager[..], false),
+            (&custodian[..], false),
+        ];
+        assert_eq!(wanted(&three), []);
+        let two_passkeys = [
+            (&lead[..], true),
+            (&manager[..], true),
+            (&custodian[..], false),
+        ];
+        assert_eq!(wanted(&two_passkeys), [SecurityLead, OnCallManager]);
     }
 
     #[test]

@@ -80,6 +80,8 @@ impl From<ceremony::Error> for Problem {
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
             E::NotApproved(_)
             | E::Unfit(_)
+            | E::NoApprovers(_)
+            | E::NoStandby { .. }
             | E::NoEffect(_)
             | E::Overtaken(_)
             | E::Use(_)
@@ -155,7 +157,7 @@ impl From<rotation::engine::error::Error> for Problem {
             E::Refused(R::ForceWithoutRight) | E::TestsNotAllowed { .. } => {
                 Self::new(Code::Forbidden, text)
             }
-            E::Refused(R::AlreadyRotates { .. } | R::NotDue { .. })
+            E::Refused(R::AlreadyRotates { .. } | R::NotDue { .. } | R::NoVersion(_))
             | E::LeftOut { .. }
             | E::NotNow { .. }
             | E::NotWaitedFor { .. }

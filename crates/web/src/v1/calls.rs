@@ -35,7 +35,7 @@ pub fn of_operation(id: &str) -> Option<Call> {
         }
         "propose" | "submit_signature" | "open_statement" | "sign_statement" | "sign_order"
         | "stop_signing" => Call::SubmitToCeremonies,
-        "rotation_events" | "rotation_event" | "jobs" => Call::ReadRotations,
+        "rotation_events" | "rotation_event" | "asset_events" | "jobs" => Call::ReadRotations,
         "alerts" | "alert" | "compromise_reports" => Call::ReadAlerts,
         "acknowledge_alert" | "silence_alert" | "unsilence_alert" => Call::AttendToAlerts,
         "schedule_rotation" | "rotation_plan" | "execute_rotation" | "rotation_keys"

@@ -55,17 +55,27 @@ pub struct RotationsAnswer {
 )]
 pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Response, Problem> {
     let asked: Asked = query(&uri)?;
+    let of = asked.asset.as_deref().map(asset).transpose()?;
+    let of = of.as_ref().map(|name| name.as_str());
+    page(&state, of, asked.after.as_deref(), asked.limit).await
+}
+
+/// A page of them, of one asset or of all.
+pub async fn page(
+    state: &SharedState,
+    of: Option<&str>,
+    after: Option<&str>,
+    limit: Option<i64>,
+) -> Result<Response, Problem> {
     let bad = |name: &str, what: &str| Problem::new(Code::BadQuery, what).about(name);
-    let limit = asked.limit.unwrap_or(PAGE);
+    let limit = limit.unwrap_or(PAGE);
     if !(1..=MOST).contains(&limit) {
         return Err(bad("limit", "expected 1 to 1000"));
     }
-    let of = asked.asset.as_deref().map(asset).transpose()?;
-    let after = asked.after.as_deref().map(place).transpose();
+    let after = after.map(place).transpose();
     let after = after.map_err(|()| bad("after", "expected `next` of a page"))?;
     let (at, id) = after.unwrap_or((i64::MAX, String::new()));
     let store = &state.services.store;
-    let of = of.as_ref().map(|name| name.as_str());
     let rows = store.rotations_before(of, (at, &id), limit).await?;
     let last = rows.last().filter(|_| rows.len() as i64 == limit);
     let next = last.map(|row| {

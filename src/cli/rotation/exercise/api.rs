@@ -112,6 +112,11 @@ pub struct Rotation {
     pub id: String,
     pub state: String,
     pub made: Option<String>,
+    /// The standing order, and the ceremony under it that makes the new key.
+    #[serde(default)]
+    pub order: Option<String>,
+    #[serde(default)]
+    pub ceremony: Option<String>,
     pub published_at: Option<Time>,
     pub promoted_at: Option<Time>,
     pub retired_at: Option<Time>,

@@ -261,7 +261,12 @@ fn left(rotation: &Rotation, goes_back: bool) -> String {
         "cancelled" if rotation.made.is_some() => {
             "the rotation is cancelled; the old key signs, the new one is the standby of the next rotation".to_owned()
         }
-        "cancelled" => "the rotation is cancelled; the old key signs".to_owned(),
+        "cancelled" => match (&rotation.order, &rotation.ceremony) {
+            (Some(order), Some(ceremony)) => format!(
+                "the rotation is cancelled; the old key signs; a use of the standing order {order} is spent: its executor makes the key of ceremony {ceremony} when it comes to it, a standby of the next rotation"
+            ),
+            _ => "the rotation is cancelled; the old key signs".to_owned(),
+        },
         "rolled-back" => "the rotation is rolled back; the old key signs".to_owned(),
         _ if rotation.is_in_grace() => {
             let waits = rotation.detail.as_deref().unwrap_or_default();
@@ -286,6 +291,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// What was asked of the executor is not called back.
+    #[test]
+    fn a_rotation_that_is_cancelled_while_the_executor_is_waited_for_says_what_comes() {
+        let rotation = |ceremony: Option<&str>| -> Rotation {
+            serde_json::from_value(json!({
+                "id": "kr_1", "state": "cancelled", "made": null, "published_at": null,
+                "promoted_at": null, "retired_at": null, "ended_at": "2026-11-30T10:00:00.000Z",
+                "waits": null, "detail": null, "look_at": null, "order": ceremony.map(|_| "so_1"),
+                "ceremony": ceremony,
+            }))
+            .unwrap()
+        };
+        let said = left(&rotation(Some("c1")), false);
+        assert!(
+            said.contains("order so_1 is spent") && said.contains("ceremony c1"),
+            "{said}"
+        );
+        let said = left(&rotation(None), false);
+        assert_eq!(said, "the rotation is cancelled; the old key signs");
+    }
 
     #[test]
     fn a_rotation_whose_roll_back_was_asked_for_does_not_go_on() {

@@ -85,6 +85,15 @@ async fn an_administrator_schedules_executes_cancels_and_sees_what_happens() {
         .json();
     assert_eq!(events["events"][0]["state"], "cancelled");
     assert!(events["next"].is_string());
+    // The asset's own path has the same.
+    let own = "/v1/assets/signing%2Frecords/events?limit=1";
+    assert_eq!(fixture.get_as(OPERATOR, own).await.json(), events);
+    for (path, code) in [
+        ("/v1/assets/signing%2Fnobody/events", "unknown_asset"),
+        ("/v1/assets/signing%2Frecords/events?limit=0", "bad_query"),
+    ] {
+        assert_eq!(fixture.get_as(OPERATOR, path).await.code(), code, "{path}");
+    }
     let of = "/v1/key-rotation/events?asset=signing/digests";
     assert_eq!(
         fixture.get_as(OPERATOR, of).await.json()["events"],
