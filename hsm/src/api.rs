@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::key::{CkaId, KeyRef, KeySpec, Scheme, Signature};
+use crate::wrap::{DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap};
 
 /// Called exactly once with the outcome, on a thread of the supervisor: it must not block.
 pub type Reply = Box<dyn FnOnce(Result<Signature, Error>) + Send>;
@@ -64,6 +65,19 @@ pub trait Administer {
     /// Destroys the private and public object of one key after comparing the public key. A key that is already gone is
     /// `Error::NotFound`.
     fn destroy(&self, warrant: impl Warrant<DestroyOrder>) -> Result<(), Error>;
+
+    /// Generates one AES-256 wrapping key, and has it wrap the order's challenge. Refuses when any object with this `CKA_ID`
+    /// exists, and when the token failed the trial of wrapping at its start. Never repeated by itself.
+    fn generate_wrap(
+        &self,
+        warrant: impl Warrant<GenerateWrapOrder>,
+    ) -> Result<GeneratedWrap, Error>;
+
+    /// What the generation would have answered, of the one secret key with this `CKA_ID`.
+    fn read_back_wrap(&self, cka_id: CkaId, challenge: [u8; 32]) -> Result<GeneratedWrap, Error>;
+
+    /// Destroys one wrapping key after comparing its check value. A key that is already gone is `Error::NotFound`.
+    fn destroy_wrap(&self, warrant: impl Warrant<DestroyWrapOrder>) -> Result<(), Error>;
 
     /// Removes the only object with this `CKA_ID`, a public key: what a generation leaves that died before the private
     /// half was there. It takes no warrant, because no key is destroyed: a private half under this id, or several objects,
@@ -149,7 +163,7 @@ pub struct TokenIdentity {
     pub profile: String,
 }
 
-/// Attributes of a private key read back from the token: evidence for the acceptance. `None`: the token has no answer.
+/// Attributes of a private or secret key read back from the token: evidence for the acceptance. `None`: the token has no answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
     pub local: Option<bool>,
@@ -166,6 +180,9 @@ pub struct Attributes {
     pub decrypt: Option<bool>,
     pub unwrap: Option<bool>,
     pub derive: Option<bool>,
+    /// For secret keys; of a private key they are not asked.
+    pub encrypt: Option<bool>,
+    pub wrap: Option<bool>,
 }
 
 /// A newborn key.
@@ -185,6 +202,7 @@ pub struct Generated {
 pub enum ObjectClass {
     PrivateKey,
     PublicKey,
+    SecretKey,
 }
 
 /// One key object on the token.
@@ -196,6 +214,6 @@ pub struct ObjectInfo {
     pub label: String,
     /// DER `SubjectPublicKeyInfo`, where the object lets it be made.
     pub spki: Option<Vec<u8>>,
-    /// For private keys.
+    /// For private and secret keys.
     pub attributes: Option<Attributes>,
 }

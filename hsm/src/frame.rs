@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::key::CkaId;
 use crate::profile::Limits;
 use crate::uri::Pkcs11Uri;
+use crate::wrap::{DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap};
 
 /// Length, kind, id.
 const HEADER: usize = 4 + 1 + 8;
@@ -77,6 +78,10 @@ pub struct StartOrder {
 pub enum Call {
     Generate(GenerateOrder),
     Destroy(DestroyOrder),
+    GenerateWrap(GenerateWrapOrder),
+    DestroyWrap(DestroyWrapOrder),
+    /// And the challenge to wrap.
+    ReadBackWrap(CkaId, [u8; 32]),
     /// The serial of the token, and what to look for there.
     RemovePublicHalf(String, CkaId),
     Find(CkaId),
@@ -89,6 +94,7 @@ pub enum Call {
 pub enum Answer {
     Nothing,
     Generated(Box<Generated>),
+    GeneratedWrap(Box<GeneratedWrap>),
     Objects(Vec<ObjectInfo>),
     Token(TokenIdentity),
 }

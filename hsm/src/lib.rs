@@ -5,7 +5,7 @@
 //! service's own process ever loads a vendor library or sees a PIN: a library that crashes, hangs or finalises under a
 //! signing thread costs a worker and some milliseconds, not the service.
 //!
-//! What a caller may do is cut by trait: [`Sign`] for replicas, [`Administer`] for the executor, whose every dangerous
+//! What a caller may do is cut by trait: [`Sign`] and [`Wrap`] for replicas, [`Administer`] for the executor, whose every dangerous
 //! call consumes a [`Warrant`].
 
 mod api;
@@ -19,6 +19,7 @@ mod profile;
 mod supervisor;
 mod uri;
 mod worker;
+mod wrap;
 
 pub use api::{
     Administer, Attributes, DestroyOrder, GenerateOrder, Generated, Given, ObjectClass, ObjectInfo,
@@ -32,3 +33,7 @@ pub use profile::{ProfileNotes, profiles};
 pub use supervisor::Supervisor;
 pub use uri::{PinSource, Pkcs11Uri, UriError};
 pub use worker::worker_main;
+pub use wrap::{
+    BATCH, Dek, DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap, Wrap, WrapRef, WrapReply,
+    WrapTemplate, WrapWork, WrappedDek,
+};

@@ -8,6 +8,7 @@ mod monitor;
 mod pool;
 mod process;
 mod worker_slot;
+mod wrap;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -24,6 +25,7 @@ use crate::frame::{Answer, Call};
 use crate::health::{Health, State};
 use crate::key::{CkaId, KeyRef, Signature};
 use crate::profile::{Limits, Profile};
+use crate::wrap::{DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap};
 use job::{Job, Outcome, Task, Waiter};
 use pool::{After, Pool};
 use worker_slot::Phase;
@@ -236,7 +238,7 @@ impl Supervisor {
     fn call(&self, call: Call) -> Result<Answer, Error> {
         let shared = self.shared();
         // Refused here and again in the worker, whose library has only read-only sessions.
-        if pool::changes(&call) && shared.power != Power::Administer {
+        if job::changed(&call).is_some() && shared.power != Power::Administer {
             return Err(Error::Powerless);
         }
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -317,6 +319,28 @@ impl Administer for Supervisor {
 
     fn destroy(&self, warrant: impl Warrant<DestroyOrder>) -> Result<(), Error> {
         self.call(Call::Destroy(warrant.order().clone())).map(drop)
+    }
+
+    fn generate_wrap(
+        &self,
+        warrant: impl Warrant<GenerateWrapOrder>,
+    ) -> Result<GeneratedWrap, Error> {
+        match self.call(Call::GenerateWrap(warrant.order().clone()))? {
+            Answer::GeneratedWrap(born) => Ok(*born),
+            _ => Err(odd()),
+        }
+    }
+
+    fn read_back_wrap(&self, cka_id: CkaId, challenge: [u8; 32]) -> Result<GeneratedWrap, Error> {
+        match self.call(Call::ReadBackWrap(cka_id, challenge))? {
+            Answer::GeneratedWrap(born) => Ok(*born),
+            _ => Err(odd()),
+        }
+    }
+
+    fn destroy_wrap(&self, warrant: impl Warrant<DestroyWrapOrder>) -> Result<(), Error> {
+        self.call(Call::DestroyWrap(warrant.order().clone()))
+            .map(drop)
     }
 
     fn remove_public_half(&self, token_serial: &str, cka_id: CkaId) -> Result<(), Error> {

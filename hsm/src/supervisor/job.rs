@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::api::{Given, Reply};
 use crate::error::{Act, Class, Error};
 use crate::frame::{Answer, Call, KeyNumber};
-use crate::key::Signature;
+use crate::key::{CkaId, Signature};
 
 /// A request that was in flight when so many workers died is taken for the cause.
 const DEATHS: u32 = 8;
@@ -68,9 +68,16 @@ impl Job {
     pub fn repeatable(&self) -> bool {
         match &self.task {
             Task::Sign { .. } | Task::Prepare { .. } => true,
-            Task::Call(Call::Find(_) | Call::List | Call::ReadBack(_) | Call::Token) => true,
-            Task::Call(Call::Generate(_) | Call::Destroy(_) | Call::RemovePublicHalf(..))
-            | Task::Probe { .. } => false,
+            Task::Call(call) => changed(call).is_none(),
+            Task::Probe { .. } => false,
+        }
+    }
+
+    /// What it does to which key, where it changes the token.
+    fn changes(&self) -> Option<(Act, CkaId)> {
+        match &self.task {
+            Task::Call(call) => changed(call),
+            _ => None,
         }
     }
 
@@ -91,40 +98,31 @@ impl Job {
     /// The error of a job whose worker died, or `None` when it should be done again.
     pub fn after_death(&mut self) -> Option<Error> {
         self.deaths += 1;
-        match &self.task {
-            Task::Call(Call::Generate(order)) => Some(Error::OutcomeUnknown {
-                act: Act::Generate,
-                cka_id: order.cka_id,
-            }),
-            Task::Call(Call::Destroy(order)) => Some(Error::OutcomeUnknown {
-                act: Act::Destroy,
-                cka_id: order.cka_id,
-            }),
-            Task::Call(Call::RemovePublicHalf(_, cka_id)) => Some(Error::OutcomeUnknown {
-                act: Act::Destroy,
-                cka_id: *cka_id,
-            }),
-            _ if !self.repeatable() || self.deaths >= DEATHS => Some(Error::WorkerLost),
-            _ => None,
+        if let Some((act, cka_id)) = self.changes() {
+            return Some(Error::OutcomeUnknown { act, cka_id });
         }
+        (!self.repeatable() || self.deaths >= DEATHS).then_some(Error::WorkerLost)
     }
 
     /// What is told to a caller whose deadline passed while a worker had the job.
     pub fn overdue(&self) -> Error {
-        match &self.task {
-            Task::Call(Call::Generate(order)) => Error::OutcomeUnknown {
-                act: Act::Generate,
-                cka_id: order.cka_id,
-            },
-            Task::Call(Call::Destroy(order)) => Error::OutcomeUnknown {
-                act: Act::Destroy,
-                cka_id: order.cka_id,
-            },
-            Task::Call(Call::RemovePublicHalf(_, cka_id)) => Error::OutcomeUnknown {
-                act: Act::Destroy,
-                cka_id: *cka_id,
-            },
-            _ => Error::DeadlineExceeded,
+        match self.changes() {
+            Some((act, cka_id)) => Error::OutcomeUnknown { act, cka_id },
+            None => Error::DeadlineExceeded,
+        }
+    }
+}
+
+/// What a call does to which key on the token, if it changes the token at all.
+pub fn changed(call: &Call) -> Option<(Act, CkaId)> {
+    match call {
+        Call::Generate(order) => Some((Act::Generate, order.cka_id)),
+        Call::GenerateWrap(order) => Some((Act::Generate, order.cka_id)),
+        Call::Destroy(order) => Some((Act::Destroy, order.cka_id)),
+        Call::DestroyWrap(order) => Some((Act::Destroy, order.key.cka_id)),
+        Call::RemovePublicHalf(_, cka_id) => Some((Act::Destroy, *cka_id)),
+        Call::Find(_) | Call::List | Call::ReadBack(_) | Call::ReadBackWrap(..) | Call::Token => {
+            None
         }
     }
 }

@@ -12,7 +12,7 @@ use super::link::Link;
 use super::worker_slot::{Phase, WorkerSlot};
 use crate::api::TokenIdentity;
 use crate::error::Error;
-use crate::frame::{Call, KeyNumber};
+use crate::frame::KeyNumber;
 use crate::health::{Counters, Health, ProcessHealth, State};
 use crate::key::KeyRef;
 use crate::profile::Limits;
@@ -83,6 +83,8 @@ pub struct Pool {
     pub last_key: Option<KeyNumber>,
     pub limits: Limits,
     pub identity: Option<TokenIdentity>,
+    /// What the trial of wrapping found, in the worker that became ready last.
+    pub wrap: Option<Result<(), String>>,
     pub counters: Counters,
     pub circuit: Circuit,
     pub last_error: Option<Error>,
@@ -114,6 +116,7 @@ impl Pool {
             last_key: None,
             limits,
             identity: None,
+            wrap: None,
             counters: Counters::default(),
             circuit: Circuit::new(after),
             last_error: None,
@@ -455,6 +458,7 @@ impl Pool {
         Health {
             state,
             token: self.identity.clone(),
+            wrap: self.wrap.clone(),
             processes: self.slots.iter().map(process).collect(),
             queued: self.queue.len() + self.delayed.len(),
             queue_limit: self.queue_limit,
@@ -462,14 +466,6 @@ impl Pool {
             counters: self.counters,
         }
     }
-}
-
-/// Whether this call changes the token.
-pub fn changes(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::Generate(_) | Call::Destroy(_) | Call::RemovePublicHalf(..)
-    )
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ impl SessionThread<'_> {
                 .generate(&order)
                 .map(|born| Answer::Generated(Box::new(born))),
             Call::Destroy(order) => self.destroy(&order).map(|()| Answer::Nothing),
+            Call::GenerateWrap(_) | Call::DestroyWrap(_) | Call::ReadBackWrap(..) => {
+                Err(Error::CannotWrap {
+                    reason: "not supported".to_owned(),
+                })
+            }
             Call::RemovePublicHalf(serial, cka_id) => self
                 .remove_public_half(&serial, cka_id)
                 .map(|()| Answer::Nothing),
@@ -52,7 +57,7 @@ impl SessionThread<'_> {
             let there = thread.worker.module.token_is_there(live);
             let session = thread.session(live)?;
             let mut found = Vec::new();
-            for (class, handle) in attributes::find_pair(session, cka_id)? {
+            for (class, handle) in attributes::find_all(session, cka_id)? {
                 found.push(attributes::describe(session, class, handle, form)?);
             }
             // "No object" decides whether a key is generated; a token whose storage is gone says it too.
@@ -224,7 +229,7 @@ impl SessionThread<'_> {
             .session(live)
             .map_err(|error| ckr::error(&error, None))?;
         let found =
-            attributes::find_pair(session, cka_id).map_err(|error| ckr::error(&error, None))?;
+            attributes::find_all(session, cka_id).map_err(|error| ckr::error(&error, None))?;
         match found.as_slice() {
             [] => Err(Error::NotFound {
                 cka_id,
@@ -238,11 +243,13 @@ impl SessionThread<'_> {
                         cka_id,
                     })
             }
-            [(ObjectClass::PrivateKey, _)] | [_, _, ..] => Err(Error::Ambiguous {
-                cka_id,
-                what: ObjectWord::PublicKey,
-                count: found.len(),
-            }),
+            [(ObjectClass::PrivateKey | ObjectClass::SecretKey, _)] | [_, _, ..] => {
+                Err(Error::Ambiguous {
+                    cka_id,
+                    what: ObjectWord::PublicKey,
+                    count: found.len(),
+                })
+            }
         }
     }
 

@@ -1,0 +1,181 @@
+//! Wrapping keys: what names one, what is wrapped, and the power to use them.
+//!
+//! AES-KW (RFC 3394) of exactly 32 bytes. It binds no context and takes no randomness: the same key under the same wrapping
+//! key is always the same 40 bytes, which is how a wrapping key is recognised and how a re-wrap is checked.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::api::{Attributes, TokenIdentity};
+use crate::error::Error;
+use crate::key::CkaId;
+
+/// Bytes of a data key, and of one as AES-KW wraps it (RFC 3394, section 2.2.1: one block of eight more).
+pub const DEK: usize = 32;
+pub const WRAPPED: usize = 40;
+
+/// Most items of one batch.
+pub const BATCH: usize = 1_000;
+
+/// A data key in the clear. Erased when it goes; it is neither printed nor copied, and moving it moves no bytes.
+pub struct Dek(Box<Zeroizing<[u8; DEK]>>);
+
+impl Dek {
+    /// A copy; erasing `bytes` is the caller's.
+    pub fn copy_of(bytes: &[u8; DEK]) -> Self {
+        let mut dek = Box::new(Zeroizing::new([0; DEK]));
+        dek.copy_from_slice(bytes);
+        Self(dek)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; DEK] {
+        &self.0
+    }
+}
+
+/// A data key as it is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WrappedDek([u8; WRAPPED]);
+
+impl WrappedDek {
+    pub fn new(bytes: [u8; WRAPPED]) -> Self {
+        Self(bytes)
+    }
+
+    /// What was read from elsewhere; `None` if it has another length. Nothing of another length reaches a token: SoftHSM
+    /// pads it in silence to something that is not RFC 3394.
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; WRAPPED] {
+        &self.0
+    }
+}
+
+/// A wrapping key as the caller knows it. It has no public half: its identity is what it makes of a known value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrapRef {
+    pub cka_id: CkaId,
+    /// What the key wrapped when it was made.
+    pub challenge: [u8; DEK],
+    /// SHA-256 of the challenge as the key wraps it. Compared in front of every batch.
+    pub check_value: [u8; 32],
+}
+
+/// What to do with a batch. All of it is by the keys that are named, or nothing is.
+pub enum WrapWork {
+    /// Each becomes 40 bytes.
+    Wrap { key: Arc<WrapRef>, deks: Vec<Dek> },
+    /// Each becomes 32 bytes.
+    Unwrap {
+        key: Arc<WrapRef>,
+        blobs: Vec<WrappedDek>,
+    },
+    /// Each becomes 40 bytes under `to`; no data key leaves the token.
+    Rewrap {
+        from: Arc<WrapRef>,
+        to: Arc<WrapRef>,
+        blobs: Vec<WrappedDek>,
+    },
+}
+
+impl WrapWork {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Wrap { deks, .. } => deks.len(),
+            Self::Unwrap { blobs, .. } | Self::Rewrap { blobs, .. } => blobs.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Results by item and in order; an item's bytes are 32 or 40, as the work says, and are erased when they go. Called once
+/// for each part of the batch, in any order, with the index of the part's first item, on a thread of the supervisor: it
+/// must not block.
+pub type WrapReply = Arc<dyn Fn(usize, Vec<Result<Zeroizing<Vec<u8>>, Error>>) + Send + Sync>;
+
+/// The power of envelope encryption: data keys are wrapped, unwrapped and wrapped anew, by keys that exist.
+pub trait Wrap {
+    /// Takes the work or answers `Error::Overloaded` or `Error::CircuitOpen` at once; never blocks. More than [`BATCH`] items
+    /// are refused. Work goes to the token in small parts, re-wrapping behind everything else, so that signing keeps its
+    /// share.
+    fn submit_wrap(&self, work: WrapWork, deadline: Instant, reply: WrapReply);
+
+    /// Blocks until a worker has found the key and has seen it wrap its challenge to its check value.
+    fn check_wrap(&self, key: &Arc<WrapRef>, deadline: Instant) -> Result<(), Error>;
+}
+
+/// The attributes a wrapping key is created with, as the custodians signed them. [`WrapTemplate::WRAPPING`] is the only one
+/// that is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrapTemplate {
+    pub token: bool,
+    pub private: bool,
+    pub sensitive: bool,
+    pub extractable: bool,
+    pub modifiable: bool,
+    pub sign: bool,
+    pub encrypt: bool,
+    pub decrypt: bool,
+    pub wrap: bool,
+    pub unwrap: bool,
+    pub derive: bool,
+}
+
+impl WrapTemplate {
+    pub const WRAPPING: WrapTemplate = WrapTemplate {
+        token: true,
+        private: true,
+        sensitive: true,
+        extractable: false,
+        modifiable: false,
+        sign: false,
+        encrypt: false,
+        decrypt: false,
+        wrap: true,
+        unwrap: true,
+        derive: false,
+    };
+}
+
+/// One AES-256 wrapping key to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerateWrapOrder {
+    pub token_serial: String,
+    pub token_label: String,
+    pub cka_id: CkaId,
+    /// `<service>/<environment>/<ring>/<number>`, at most 64 ASCII characters. For people; nothing is found by it.
+    pub label: String,
+    pub template: WrapTemplate,
+    /// What the new key wraps at once, to show itself.
+    pub challenge: [u8; DEK],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestroyWrapOrder {
+    pub token_serial: String,
+    pub token_label: String,
+    /// The key that must be found there.
+    pub key: WrapRef,
+}
+
+/// A newborn wrapping key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedWrap {
+    pub cka_id: CkaId,
+    pub label: String,
+    /// SHA-256 of the order's challenge as the key wraps it.
+    pub check_value: [u8; 32],
+    pub attributes: Attributes,
+    /// CKA_VALUE_LEN; `None`: the token has no answer.
+    pub value_len: Option<u64>,
+    pub token: TokenIdentity,
+}
