@@ -164,13 +164,13 @@ impl Supervisor {
         let now = Instant::now();
         let mut after = After::default();
         let mut pool = self.shared().pool();
-        let number = pool.keys.number(key);
-        let Pool { slots, keys, .. } = &mut *pool;
+        let number = pool.books.signing.number(key);
+        let Pool { slots, books, .. } = &mut *pool;
         for slot in slots.iter_mut().filter(|slot| slot.phase == Phase::Ready) {
             let sender = sender.clone();
             let waiter = Waiter::Answer(Box::new(move |outcome| drop(sender.send(outcome))));
             let job = Job::new(Task::Prepare { key: number }, deadline, waiter);
-            if slot.send(job, keys, now).is_ok() {
+            if slot.send(job, books, now).is_ok() {
                 after.touch(slot.link.as_ref());
             }
         }
@@ -221,7 +221,7 @@ impl Supervisor {
                     .push((Waiter::Signature(reply), Outcome::Error(error)));
                 continue;
             }
-            let key = pool.keys.number(&key);
+            let key = pool.books.signing.number(&key);
             let mut job = Job::new(
                 Task::Sign { key, input },
                 deadline,

@@ -12,8 +12,11 @@ mod mutate;
 pub mod pin;
 mod public_key;
 mod session_thread;
+mod trial;
 mod verify;
 mod wire;
+mod wrap_keys;
+mod wrapping;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

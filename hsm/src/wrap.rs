@@ -56,6 +56,33 @@ impl WrappedDek {
     }
 }
 
+/// What a worker is to do with the items of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WrapOp {
+    /// The key shows itself, and that is all; there are no items.
+    Check = 0,
+    Wrap = 1,
+    Unwrap = 2,
+    Rewrap = 3,
+}
+
+impl WrapOp {
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Check, Self::Wrap, Self::Unwrap, Self::Rewrap]
+            .into_iter()
+            .find(|op| *op as u8 == byte)
+    }
+
+    /// Bytes of one item on its way in.
+    pub(crate) fn input_len(self) -> usize {
+        match self {
+            Self::Check => 0,
+            Self::Wrap => DEK,
+            Self::Unwrap | Self::Rewrap => WRAPPED,
+        }
+    }
+}
+
 /// A wrapping key as the caller knows it. It has no public half: its identity is what it makes of a known value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrapRef {

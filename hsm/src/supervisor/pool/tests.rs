@@ -23,7 +23,7 @@ fn rig(slots: usize, depth: usize, queue_limit: usize) -> Rig {
         ..Profile::named("generic").unwrap().limits()
     };
     let mut pool = Pool::new(queue_limit, limits, Duration::from_secs(10), None);
-    pool.keys.number(&Arc::new(KeyRef {
+    pool.books.signing.number(&Arc::new(KeyRef {
         cka_id: CkaId([1; 16]),
         spki: Vec::new(),
         scheme: Scheme::EcdsaP256Sha256,
