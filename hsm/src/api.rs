@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::key::{CkaId, KeyRef, KeySpec, Scheme, Signature};
-use crate::wrap::{DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap};
+use crate::wrap::{DEK, WrapRef};
 
 /// Called exactly once with the outcome, on a thread of the supervisor: it must not block.
 pub type Reply = Box<dyn FnOnce(Result<Signature, Error>) + Send>;
@@ -196,6 +196,74 @@ pub struct Generated {
     pub token: TokenIdentity,
     /// The vendor's attestation blob, where the profile knows how to get one through PKCS#11.
     pub attestation: Option<Vec<u8>>,
+}
+
+/// The attributes a wrapping key is created with, as the custodians signed them. [`WrapTemplate::WRAPPING`] is the only one
+/// that is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrapTemplate {
+    pub token: bool,
+    pub private: bool,
+    pub sensitive: bool,
+    pub extractable: bool,
+    pub modifiable: bool,
+    pub sign: bool,
+    pub encrypt: bool,
+    pub decrypt: bool,
+    pub wrap: bool,
+    pub unwrap: bool,
+    pub derive: bool,
+}
+
+impl WrapTemplate {
+    pub const WRAPPING: WrapTemplate = WrapTemplate {
+        token: true,
+        private: true,
+        sensitive: true,
+        extractable: false,
+        modifiable: false,
+        sign: false,
+        encrypt: false,
+        decrypt: false,
+        wrap: true,
+        unwrap: true,
+        derive: false,
+    };
+}
+
+/// One AES-256 wrapping key to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerateWrapOrder {
+    pub token_serial: String,
+    pub token_label: String,
+    pub cka_id: CkaId,
+    /// `<service>/<environment>/<ring>/<number>`, at most 64 ASCII characters. For people; nothing is found by it.
+    pub label: String,
+    pub template: WrapTemplate,
+    /// What the new key wraps at once, to show itself.
+    pub challenge: [u8; DEK],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestroyWrapOrder {
+    pub token_serial: String,
+    pub token_label: String,
+    /// The key that must be found there.
+    pub key: WrapRef,
+}
+
+/// A newborn wrapping key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedWrap {
+    pub cka_id: CkaId,
+    pub label: String,
+    /// SHA-256 of the order's challenge as the key wraps it.
+    pub check_value: [u8; 32],
+    pub attributes: Attributes,
+    /// CKA_VALUE_LEN; `None`: the token has no answer.
+    pub value_len: Option<u64>,
+    pub token: TokenIdentity,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

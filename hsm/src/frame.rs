@@ -10,13 +10,16 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::api::{DestroyOrder, GenerateOrder, Generated, ObjectInfo, TokenIdentity};
+use crate::api::{
+    DestroyOrder, DestroyWrapOrder, GenerateOrder, GenerateWrapOrder, Generated, GeneratedWrap,
+    ObjectInfo, TokenIdentity,
+};
 use crate::config::Power;
 use crate::error::Error;
 use crate::key::CkaId;
 use crate::profile::Limits;
 use crate::uri::Pkcs11Uri;
-use crate::wrap::{DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap, WrapOp};
+use crate::wrap::WrapOp;
 
 /// Length, kind, id.
 const HEADER: usize = 4 + 1 + 8;
@@ -379,5 +382,59 @@ mod tests {
             incoming.fill(bytes).unwrap();
             assert!(incoming.next().is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn items_survive_and_nonsense_is_refused() {
+        let cka_id = CkaId([3; 16]);
+        let sent: Vec<Item> = vec![
+            Ok(Zeroizing::new(vec![7; 40])),
+            Err(Error::WrappedKeyInvalid { cka_id }),
+            Ok(Zeroizing::default()),
+        ];
+        let mut wire = Vec::new();
+        put_items(&mut wire, 5, &sent);
+        let mut incoming = Incoming::default();
+        incoming.fill(wire.as_slice()).unwrap();
+        let frame = incoming.next().unwrap().unwrap();
+        assert_eq!((frame.kind, frame.id), (Kind::Wrapped, 5));
+        assert_eq!(items(frame.body).unwrap(), sent);
+        let body = frame.body.to_vec();
+        for end in [1, 4, 20, body.len() - 1] {
+            assert!(items(&body[..end]).is_err(), "cut at {end}");
+        }
+        assert!(items(&[2, 0, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn a_wrap_head_survives() {
+        let head = WrapHead {
+            op: WrapOp::Rewrap,
+            from: 1,
+            to: 70_000,
+            left_ms: u32::MAX,
+        };
+        let mut bytes = head.bytes().to_vec();
+        bytes.extend_from_slice(b"items");
+        assert_eq!(WrapHead::read(&bytes), Some((head, b"items".as_slice())));
+        assert_eq!(WrapHead::read(&bytes[..12]), None);
+        bytes[0] = 4;
+        assert_eq!(WrapHead::read(&bytes), None);
+    }
+
+    #[test]
+    fn data_keys_do_not_stay_in_the_buffer() {
+        let mut wire = Vec::new();
+        put(&mut wire, Kind::Wrap, 1, &[&[0xaa; 32]]);
+        put(&mut wire, Kind::Sign, 2, &[&[0xbb; 32]]);
+        // Cut in the middle of the second, so that its beginning is moved to the front.
+        let mut incoming = Incoming::default();
+        let cut = wire.len() - 5;
+        incoming.fill(&wire[..cut]).unwrap();
+        assert_eq!(incoming.next().unwrap().unwrap().body, [0xaa; 32]);
+        assert!(incoming.next().unwrap().is_none());
+        assert!(!incoming.bytes.contains(&0xaa));
+        incoming.fill(&wire[cut..]).unwrap();
+        assert_eq!(incoming.next().unwrap().unwrap().body, [0xbb; 32]);
     }
 }

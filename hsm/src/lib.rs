@@ -22,8 +22,9 @@ mod worker;
 mod wrap;
 
 pub use api::{
-    Administer, Attributes, DestroyOrder, GenerateOrder, Generated, Given, ObjectClass, ObjectInfo,
-    PrivateTemplate, Reply, Sign, SignRequest, TokenIdentity, Warrant,
+    Administer, Attributes, DestroyOrder, DestroyWrapOrder, GenerateOrder, GenerateWrapOrder,
+    Generated, GeneratedWrap, Given, ObjectClass, ObjectInfo, PrivateTemplate, Reply, Sign,
+    SignRequest, TokenIdentity, Warrant, WrapTemplate,
 };
 pub use config::{Power, TokenConfig};
 pub use error::{Act, Class, Error, ObjectWord};
@@ -33,7 +34,4 @@ pub use profile::{ProfileNotes, profiles};
 pub use supervisor::Supervisor;
 pub use uri::{PinSource, Pkcs11Uri, UriError};
 pub use worker::worker_main;
-pub use wrap::{
-    BATCH, Dek, DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap, Wrap, WrapRef, WrapReply,
-    WrapTemplate, WrapWork, WrappedDek,
-};
+pub use wrap::{BATCH, Dek, Wrap, WrapRef, WrapReply, WrapWork, WrappedDek};

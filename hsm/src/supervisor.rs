@@ -16,8 +16,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::api::{
-    Administer, DestroyOrder, GenerateOrder, Generated, ObjectInfo, Reply, Sign, SignRequest,
-    TokenIdentity, Warrant,
+    Administer, DestroyOrder, DestroyWrapOrder, GenerateOrder, GenerateWrapOrder, Generated,
+    GeneratedWrap, ObjectInfo, Reply, Sign, SignRequest, TokenIdentity, Warrant,
 };
 use crate::config::{Power, TokenConfig};
 use crate::error::Error;
@@ -25,7 +25,6 @@ use crate::frame::{Answer, Call};
 use crate::health::{Health, State};
 use crate::key::{CkaId, KeyRef, Signature};
 use crate::profile::{Limits, Profile};
-use crate::wrap::{DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap};
 use job::{Job, Outcome, Task, Waiter};
 use pool::{After, Pool};
 use worker_slot::Phase;

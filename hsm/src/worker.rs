@@ -3,6 +3,7 @@
 //! If this process dies at any line, the supervisor sees the socket close, gives what was in flight to another worker and
 //! starts a new one. Nothing here is kept anywhere else.
 
+mod aes_kw;
 mod attributes;
 mod keys;
 mod lock;

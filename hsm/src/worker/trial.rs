@@ -7,7 +7,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 
-use super::wrapping::{Opened, read_value, unwrap, wrap};
+use super::aes_kw::{Opened, read_value, unwrap, wrap};
 use crate::ckr;
 use crate::profile::{Profile, WrapForm};
 use crate::wrap::{DEK, WRAPPED};

@@ -3,17 +3,18 @@
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType};
 
+use super::aes_kw::check_value;
 use super::attributes;
 use super::module::Live;
 use super::mutate::check_label;
 use super::session_thread::{Fault, SessionThread};
-use super::wrapping::{check_value, find_secret};
-use crate::api::ObjectClass;
+use super::wrapping::find_secret;
+use crate::api::{DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap, ObjectClass, WrapTemplate};
 use crate::ckr;
 use crate::config::Power;
 use crate::error::{Act, Error, ObjectWord};
 use crate::key::CkaId;
-use crate::wrap::{DEK, DestroyWrapOrder, GenerateWrapOrder, GeneratedWrap, WrapTemplate};
+use crate::wrap::DEK;
 
 impl SessionThread<'_> {
     pub fn generate_wrap(&mut self, order: &GenerateWrapOrder) -> Result<GeneratedWrap, Error> {

@@ -318,7 +318,7 @@ fn rewrapping_has_a_share_where_signatures_always_wait() {
     let signed: Vec<Told> = (0..50).map(|_| rig.sign(60_000)).collect();
     let told = rewrap(&mut rig, 60_000);
     assert_eq!(rig.pool.background.len(), 1);
-    rig.now += BACKGROUND_SHARE;
+    rig.now += BACKGROUND_SHARE * 2;
     rig.act(|pool, now, after| {
         pool.settle(0, FIRST, Outcome::Signature(vec![1]), now, after);
         pool.dispatch(now, after);
