@@ -23,6 +23,9 @@ const SLOW: u32 = 12;
 /// Re-wrapping that has waited this long gets its turn before signatures, once.
 const BACKGROUND_SHARE: Duration = Duration::from_millis(20);
 
+/// A signature this long ago says that more will come.
+const FOREGROUND: Duration = Duration::from_millis(200);
+
 /// To be done when the lock is free again: first the wire, then the callers.
 #[derive(Default)]
 pub struct After {
@@ -79,6 +82,8 @@ pub struct Pool {
     pub queue_limit: usize,
     /// Re-wrapping, behind everything else; bounded like the queue.
     pub background: VecDeque<Box<Job>>,
+    /// When something else was asked for last.
+    pub asked: Option<Instant>,
     /// When a worker was given some of it last.
     pub background_given: Instant,
     /// Failed for a passing reason; due again at that moment.
@@ -117,6 +122,7 @@ impl Pool {
             queue: VecDeque::new(),
             queue_limit,
             background: VecDeque::new(),
+            asked: None,
             background_given: Instant::now(),
             delayed: Vec::new(),
             slots: Vec::new(),
@@ -180,6 +186,7 @@ impl Pool {
             }
             return;
         }
+        self.asked = Some(now);
         // Whoever waits goes first.
         let job = match self.queue.is_empty() {
             true => match self.place_job(job, now, after) {
@@ -252,13 +259,21 @@ impl Pool {
     }
 
     /// One piece to the worker with the least to do among those that have none. One is all that a signature may have to wait
-    /// behind.
+    /// behind, and while there are signatures half of the workers are kept free of it.
     fn place_background(&mut self, now: Instant, after: &mut After) -> bool {
         let depth = self.limits.depth;
+        let ready = |slot: &&WorkerSlot| slot.phase == Phase::Ready;
+        let taken = self.slots.iter().filter(|slot| slot.background() > 0);
+        let (ready, taken) = (self.slots.iter().filter(ready).count(), taken.count());
+        let asked = self
+            .asked
+            .is_some_and(|at| now.saturating_duration_since(at) < FOREGROUND);
+        let another = !asked || taken < (ready / 2).max(1);
         let best = self
             .slots
             .iter_mut()
             .filter(|slot| slot.has_room(depth) && slot.background() < slot.sessions.div_ceil(2))
+            .filter(|slot| another || slot.background() > 0)
             .min_by_key(|slot| slot.in_flight());
         let Some(slot) = best else {
             return false;

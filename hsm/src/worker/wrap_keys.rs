@@ -76,7 +76,7 @@ impl SessionThread<'_> {
         let mut value_len = None;
         for attribute in session.get_attributes(handle, &[AttributeType::ValueLen])? {
             if let Attribute::ValueLen(length) = attribute {
-                value_len = Some(u64::from(*length));
+                value_len = Some(*length);
             }
         }
         Ok(GeneratedWrap {

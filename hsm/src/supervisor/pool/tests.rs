@@ -308,6 +308,15 @@ fn rewrapping_goes_behind_signatures_and_never_twice_to_one_session() {
     assert_eq!(told[0].try_recv().unwrap(), [Ok(()), Ok(())]);
     assert_eq!(rig.pool.queue.len(), 0, "a signature took the room");
     assert_eq!(rig.pool.background.len(), 4);
+    // The next has room, and half of the workers stay free of it while there are signatures.
+    rig.act(|pool, now, after| {
+        pool.settle(0, 2 << 16 | 1, Outcome::Signature(vec![1]), now, after);
+        pool.dispatch(now, after);
+    });
+    assert_eq!(rig.pool.background.len(), 4);
+    rig.now += FOREGROUND;
+    rig.act(|pool, now, after| pool.dispatch(now, after));
+    assert_eq!(rig.pool.background.len(), 3);
     assert_eq!(rig.pool.counters.rewraps, 2);
     drop(signed);
 }
