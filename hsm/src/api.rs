@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::key::{CkaId, KeyRef, KeySpec, Scheme, Signature};
+use crate::wrap::{DEK, WrapRef};
 
 /// Called exactly once with the outcome, on a thread of the supervisor: it must not block.
 pub type Reply = Box<dyn FnOnce(Result<Signature, Error>) + Send>;
@@ -64,6 +65,19 @@ pub trait Administer {
     /// Destroys the private and public object of one key after comparing the public key. A key that is already gone is
     /// `Error::NotFound`.
     fn destroy(&self, warrant: impl Warrant<DestroyOrder>) -> Result<(), Error>;
+
+    /// Generates one AES-256 wrapping key, and has it wrap the order's challenge. Refuses when any object with this `CKA_ID`
+    /// exists, and when the token failed the trial of wrapping at its start. Never repeated by itself.
+    fn generate_wrap(
+        &self,
+        warrant: impl Warrant<GenerateWrapOrder>,
+    ) -> Result<GeneratedWrap, Error>;
+
+    /// What the generation would have answered, of the one secret key with this `CKA_ID`.
+    fn read_back_wrap(&self, cka_id: CkaId, challenge: [u8; 32]) -> Result<GeneratedWrap, Error>;
+
+    /// Destroys one wrapping key after comparing its check value. A key that is already gone is `Error::NotFound`.
+    fn destroy_wrap(&self, warrant: impl Warrant<DestroyWrapOrder>) -> Result<(), Error>;
 
     /// Removes the only object with this `CKA_ID`, a public key: what a generation leaves that died before the private
     /// half was there. It takes no warrant, because no key is destroyed: a private half under this id, or several objects,
@@ -149,7 +163,7 @@ pub struct TokenIdentity {
     pub profile: String,
 }
 
-/// Attributes of a private key read back from the token: evidence for the acceptance. `None`: the token has no answer.
+/// Attributes of a private or secret key read back from the token: evidence for the acceptance. `None`: the token has no answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
     pub local: Option<bool>,
@@ -166,6 +180,9 @@ pub struct Attributes {
     pub decrypt: Option<bool>,
     pub unwrap: Option<bool>,
     pub derive: Option<bool>,
+    /// For secret keys; of a private key they are not asked.
+    pub encrypt: Option<bool>,
+    pub wrap: Option<bool>,
 }
 
 /// A newborn key.
@@ -181,10 +198,79 @@ pub struct Generated {
     pub attestation: Option<Vec<u8>>,
 }
 
+/// The attributes a wrapping key is created with, as the custodians signed them. [`WrapTemplate::WRAPPING`] is the only one
+/// that is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrapTemplate {
+    pub token: bool,
+    pub private: bool,
+    pub sensitive: bool,
+    pub extractable: bool,
+    pub modifiable: bool,
+    pub sign: bool,
+    pub encrypt: bool,
+    pub decrypt: bool,
+    pub wrap: bool,
+    pub unwrap: bool,
+    pub derive: bool,
+}
+
+impl WrapTemplate {
+    pub const WRAPPING: WrapTemplate = WrapTemplate {
+        token: true,
+        private: true,
+        sensitive: true,
+        extractable: false,
+        modifiable: false,
+        sign: false,
+        encrypt: false,
+        decrypt: false,
+        wrap: true,
+        unwrap: true,
+        derive: false,
+    };
+}
+
+/// One AES-256 wrapping key to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerateWrapOrder {
+    pub token_serial: String,
+    pub token_label: String,
+    pub cka_id: CkaId,
+    /// `<service>/<environment>/<ring>/<number>`, at most 64 ASCII characters. For people; nothing is found by it.
+    pub label: String,
+    pub template: WrapTemplate,
+    /// What the new key wraps at once, to show itself.
+    pub challenge: [u8; DEK],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestroyWrapOrder {
+    pub token_serial: String,
+    pub token_label: String,
+    /// The key that must be found there.
+    pub key: WrapRef,
+}
+
+/// A newborn wrapping key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedWrap {
+    pub cka_id: CkaId,
+    pub label: String,
+    /// SHA-256 of the order's challenge as the key wraps it.
+    pub check_value: [u8; 32],
+    pub attributes: Attributes,
+    /// CKA_VALUE_LEN; `None`: the token has no answer.
+    pub value_len: Option<u64>,
+    pub token: TokenIdentity,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObjectClass {
     PrivateKey,
     PublicKey,
+    SecretKey,
 }
 
 /// One key object on the token.
@@ -196,6 +282,6 @@ pub struct ObjectInfo {
     pub label: String,
     /// DER `SubjectPublicKeyInfo`, where the object lets it be made.
     pub spki: Option<Vec<u8>>,
-    /// For private keys.
+    /// For private and secret keys.
     pub attributes: Option<Attributes>,
 }

@@ -26,6 +26,8 @@ pub enum Class {
     Misconfigured,
     /// It may have happened. Look before acting again.
     OutcomeUnknown,
+    /// What was handed in is not what this key wrapped. Nothing is wrong with the token.
+    Integrity,
     /// A promise was broken (wrong key, wrong signature); alert.
     Fatal,
 }
@@ -77,6 +79,24 @@ pub enum Error {
     /// An alert: the token signed with another key, or signed wrongly, twice. The signature was thrown away.
     #[error("the token's signature for {cka_id} does not verify")]
     WrongSignature { cka_id: CkaId },
+    /// The blob was changed, or another key wrapped it. The token showed right afterwards that the key wraps and unwraps.
+    #[error("the wrapped data key is damaged, or was not wrapped by {cka_id}")]
+    WrappedKeyInvalid { cka_id: CkaId },
+    /// An alert: the key under this id wraps its challenge to something else. Nothing was done with it.
+    #[error("the wrapping key with CKA_ID {cka_id} does not give its check value")]
+    WrongCheckValue { cka_id: CkaId },
+    /// An alert: what the new key wrapped does not give the old blob again. The new blob was thrown away.
+    #[error("the data key re-wrapped under {cka_id} is not the one that was handed in")]
+    WrongRewrap { cka_id: CkaId },
+    /// The key was made with an unwrap template (strict mode): data keys stay in the token, and this format opens them.
+    #[error(
+        "the wrapping key {cka_id} lets no data key out of the token (strict mode); this ciphertext format is not available          with it"
+    )]
+    StrictKey { cka_id: CkaId },
+    #[error("this token cannot carry wrapping keys: {reason}")]
+    CannotWrap { reason: String },
+    #[error("a batch has {got} items, at most {limit} are allowed")]
+    BatchTooLong { limit: usize, got: usize },
     /// Also for a PIN that is locked or has expired: one try, then a person.
     #[error(
         "the token rejected the PIN; it is not tried again until the PIN source changes: put the right PIN there, or touch \
@@ -119,6 +139,7 @@ pub enum Error {
 pub enum ObjectWord {
     PrivateKey,
     PublicKey,
+    SecretKey,
 }
 
 impl std::fmt::Display for ObjectWord {
@@ -126,6 +147,7 @@ impl std::fmt::Display for ObjectWord {
         f.write_str(match self {
             ObjectWord::PrivateKey => "private key",
             ObjectWord::PublicKey => "public key",
+            ObjectWord::SecretKey => "secret key",
         })
     }
 }
@@ -159,6 +181,7 @@ impl Error {
             Error::Powerless
             | Error::InputLength { .. }
             | Error::BadKeyRef { .. }
+            | Error::BatchTooLong { .. }
             | Error::TemplateRefused
             | Error::OtherToken { .. }
             | Error::BadLabel { .. }
@@ -171,8 +194,14 @@ impl Error {
             | Error::Ambiguous { .. }
             | Error::TokenAmbiguous { .. } => Class::Ambiguous,
             Error::NotFound { .. } => Class::NotFound,
-            Error::WrongKey { .. } | Error::WrongSignature { .. } => Class::Fatal,
-            Error::NotOffered { .. } => Class::Unsupported,
+            Error::WrongKey { .. }
+            | Error::WrongSignature { .. }
+            | Error::WrongCheckValue { .. }
+            | Error::WrongRewrap { .. } => Class::Fatal,
+            Error::WrappedKeyInvalid { .. } => Class::Integrity,
+            Error::NotOffered { .. } | Error::StrictKey { .. } | Error::CannotWrap { .. } => {
+                Class::Unsupported
+            }
             Error::OutcomeUnknown { .. } => Class::OutcomeUnknown,
             Error::Token { class, .. } => *class,
         }

@@ -44,6 +44,12 @@ pub struct Counters {
     pub circuit_opened: u64,
     /// Signatures by the token that did not verify, and bindings that met another key. Each is an alert.
     pub mismatches: u64,
+    /// Data keys wrapped, unwrapped, wrapped anew.
+    pub wraps: u64,
+    pub unwraps: u64,
+    pub rewraps: u64,
+    /// Blobs that their wrapping key did not wrap, or that were changed. Each is an alert, and says nothing of the token.
+    pub integrity_failures: u64,
     pub probes: u64,
     pub probes_failed: u64,
 }
@@ -61,6 +67,8 @@ pub struct ProcessHealth {
 pub struct Health {
     pub state: State,
     pub token: Option<TokenIdentity>,
+    /// Whether the trial of wrapping at the start succeeded, or why not; `None` before the token was there.
+    pub wrap: Option<Result<(), String>>,
     pub processes: Vec<ProcessHealth>,
     pub queued: usize,
     pub queue_limit: usize,

@@ -5,7 +5,7 @@
 //! service's own process ever loads a vendor library or sees a PIN: a library that crashes, hangs or finalises under a
 //! signing thread costs a worker and some milliseconds, not the service.
 //!
-//! What a caller may do is cut by trait: [`Sign`] for replicas, [`Administer`] for the executor, whose every dangerous
+//! What a caller may do is cut by trait: [`Sign`] and [`Wrap`] for replicas, [`Administer`] for the executor, whose every dangerous
 //! call consumes a [`Warrant`].
 
 mod api;
@@ -19,10 +19,12 @@ mod profile;
 mod supervisor;
 mod uri;
 mod worker;
+mod wrap;
 
 pub use api::{
-    Administer, Attributes, DestroyOrder, GenerateOrder, Generated, Given, ObjectClass, ObjectInfo,
-    PrivateTemplate, Reply, Sign, SignRequest, TokenIdentity, Warrant,
+    Administer, Attributes, DestroyOrder, DestroyWrapOrder, GenerateOrder, GenerateWrapOrder,
+    Generated, GeneratedWrap, Given, ObjectClass, ObjectInfo, PrivateTemplate, Reply, Sign,
+    SignRequest, TokenIdentity, Warrant, WrapTemplate,
 };
 pub use config::{Power, TokenConfig};
 pub use error::{Act, Class, Error, ObjectWord};
@@ -32,3 +34,4 @@ pub use profile::{ProfileNotes, profiles};
 pub use supervisor::Supervisor;
 pub use uri::{PinSource, Pkcs11Uri, UriError};
 pub use worker::worker_main;
+pub use wrap::{BATCH, Dek, Wrap, WrapRef, WrapReply, WrapWork, WrappedDek};

@@ -1,6 +1,7 @@
 //! What is particular about a kind of token, as data: `profiles/*.toml`, compiled in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZero;
 use std::time::Duration;
 
@@ -58,6 +59,12 @@ pub struct Profile {
     pub schemes: Vec<Scheme>,
     pub generates: Vec<KeySpec>,
     pub destroy: bool,
+    /// How it wraps data keys, by the vendor's documents; a trial at the start has the last word.
+    pub wrap: WrapForm,
+    /// What this token answers for a wrapped data key that was changed, beside the codes that say so by their names. Some use
+    /// a code for it that means a broken token elsewhere.
+    #[serde(default)]
+    pub wrap_integrity: Vec<String>,
     /// How the vendor attests keys; for people and for `doctor`.
     pub attestation: String,
     /// Environment variables that the vendor's library reads, handed through to the worker.
@@ -144,6 +151,28 @@ pub enum PinForm {
     None,
 }
 
+/// How data keys are wrapped. A trial at the start shows whether the token really does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WrapForm {
+    /// CKM_AES_KEY_WRAP of exactly 32 bytes (RFC 3394).
+    AesKw,
+    /// For services without AES keys. Not carried out.
+    #[serde(rename = "rsa-oaep-256")]
+    RsaOaep256,
+    None,
+}
+
+impl fmt::Display for WrapForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AesKw => "aes-kw",
+            Self::RsaOaep256 => "rsa-oaep-256",
+            Self::None => "none",
+        })
+    }
+}
+
 /// How CKA_EC_POINT comes: as a DER OCTET STRING, as the bare point, or either (told apart by length and tag).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -162,6 +191,8 @@ pub struct ProfileNotes {
     pub schemes: Vec<Scheme>,
     pub generates: Vec<KeySpec>,
     pub destroys: bool,
+    /// `aes-kw`, `rsa-oaep-256` (not carried out), `none`: by the vendor's documents; a trial has the last word.
+    pub wrap: String,
     /// How the vendor attests keys.
     pub attestation: String,
     /// What the token answers when a key was deleted by somebody else.
@@ -180,6 +211,7 @@ pub fn profiles() -> Vec<ProfileNotes> {
             schemes: profile.schemes,
             generates: profile.generates,
             destroys: profile.destroy,
+            wrap: profile.wrap.to_string(),
             attestation: profile.attestation,
             gone: profile.gone,
         })
@@ -279,6 +311,17 @@ impl Profile {
                 ..usual
             },
         }
+    }
+
+    /// Whether this code, on a token that is well, says that a blob was changed or is another key's.
+    pub fn is_wrap_integrity(&self, code: RvError) -> bool {
+        matches!(
+            code,
+            RvError::EncryptedDataInvalid
+                | RvError::EncryptedDataLenRange
+                | RvError::WrappedKeyInvalid
+                | RvError::WrappedKeyLenRange
+        ) || self.wrap_integrity.contains(&ckr::name(code))
     }
 
     /// Session threads in each process.

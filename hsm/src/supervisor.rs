@@ -8,6 +8,7 @@ mod monitor;
 mod pool;
 mod process;
 mod worker_slot;
+mod wrap;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -15,8 +16,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::api::{
-    Administer, DestroyOrder, GenerateOrder, Generated, ObjectInfo, Reply, Sign, SignRequest,
-    TokenIdentity, Warrant,
+    Administer, DestroyOrder, DestroyWrapOrder, GenerateOrder, GenerateWrapOrder, Generated,
+    GeneratedWrap, ObjectInfo, Reply, Sign, SignRequest, TokenIdentity, Warrant,
 };
 use crate::config::{Power, TokenConfig};
 use crate::error::Error;
@@ -162,13 +163,13 @@ impl Supervisor {
         let now = Instant::now();
         let mut after = After::default();
         let mut pool = self.shared().pool();
-        let number = pool.keys.number(key);
-        let Pool { slots, keys, .. } = &mut *pool;
+        let number = pool.books.signing.number(key);
+        let Pool { slots, books, .. } = &mut *pool;
         for slot in slots.iter_mut().filter(|slot| slot.phase == Phase::Ready) {
             let sender = sender.clone();
             let waiter = Waiter::Answer(Box::new(move |outcome| drop(sender.send(outcome))));
             let job = Job::new(Task::Prepare { key: number }, deadline, waiter);
-            if slot.send(job, keys, now).is_ok() {
+            if slot.send(job, books, now).is_ok() {
                 after.touch(slot.link.as_ref());
             }
         }
@@ -219,7 +220,7 @@ impl Supervisor {
                     .push((Waiter::Signature(reply), Outcome::Error(error)));
                 continue;
             }
-            let key = pool.keys.number(&key);
+            let key = pool.books.signing.number(&key);
             let mut job = Job::new(
                 Task::Sign { key, input },
                 deadline,
@@ -236,7 +237,7 @@ impl Supervisor {
     fn call(&self, call: Call) -> Result<Answer, Error> {
         let shared = self.shared();
         // Refused here and again in the worker, whose library has only read-only sessions.
-        if pool::changes(&call) && shared.power != Power::Administer {
+        if job::changed(&call).is_some() && shared.power != Power::Administer {
             return Err(Error::Powerless);
         }
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -317,6 +318,28 @@ impl Administer for Supervisor {
 
     fn destroy(&self, warrant: impl Warrant<DestroyOrder>) -> Result<(), Error> {
         self.call(Call::Destroy(warrant.order().clone())).map(drop)
+    }
+
+    fn generate_wrap(
+        &self,
+        warrant: impl Warrant<GenerateWrapOrder>,
+    ) -> Result<GeneratedWrap, Error> {
+        match self.call(Call::GenerateWrap(warrant.order().clone()))? {
+            Answer::GeneratedWrap(born) => Ok(*born),
+            _ => Err(odd()),
+        }
+    }
+
+    fn read_back_wrap(&self, cka_id: CkaId, challenge: [u8; 32]) -> Result<GeneratedWrap, Error> {
+        match self.call(Call::ReadBackWrap(cka_id, challenge))? {
+            Answer::GeneratedWrap(born) => Ok(*born),
+            _ => Err(odd()),
+        }
+    }
+
+    fn destroy_wrap(&self, warrant: impl Warrant<DestroyWrapOrder>) -> Result<(), Error> {
+        self.call(Call::DestroyWrap(warrant.order().clone()))
+            .map(drop)
     }
 
     fn remove_public_half(&self, token_serial: &str, cka_id: CkaId) -> Result<(), Error> {

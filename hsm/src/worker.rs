@@ -3,6 +3,7 @@
 //! If this process dies at any line, the supervisor sees the socket close, gives what was in flight to another worker and
 //! starts a new one. Nothing here is kept anywhere else.
 
+mod aes_kw;
 mod attributes;
 mod keys;
 mod lock;
@@ -12,8 +13,11 @@ mod mutate;
 pub mod pin;
 mod public_key;
 mod session_thread;
+mod trial;
 mod verify;
 mod wire;
+mod wrap_keys;
+mod wrapping;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

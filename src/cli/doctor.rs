@@ -22,7 +22,7 @@ use listeners::{addresses, authorities, filter, tls};
 use log::{log, witnesses};
 use notifications::notifications;
 use policies::policies;
-use token::{emergency, executor, pins, signing, token, waiting};
+use token::{emergency, executor, pins, signing, token, waiting, wrapping};
 use verify::output::{Code, Failure, Output, table};
 
 pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
@@ -40,6 +40,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
             }
             let (found, pool) = token(&config, world).await;
             checks.push(found);
+            checks.extend(pool.as_ref().map(wrapping));
             if let Some((store, keys)) = known {
                 checks.push(log(&config, world, &store, &keys, pool.clone()).await);
                 checks.extend(history(&config, &keys));

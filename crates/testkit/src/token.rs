@@ -1,5 +1,7 @@
 //! A token in memory: real keys and real signatures, and the faults of a device when a test asks for them.
 
+mod wrapping;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -8,14 +10,19 @@ use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
-use token::{Backend, Error, Executor, Found, Generated, Handle, Pending, Pool, Status};
+use token::{
+    Backend, Dek, Error, Executor, Found, Generated, GeneratedWrap, Handle, Pending, Pool, Status,
+    WrapAbility, WrapHandle, WrappedDek,
+};
 use tokio::sync::watch;
+use trust::approval::wrap_challenge;
 use trust::place::{Pkcs11Location, Pkcs11ReadBack, ReadBack};
 use trust::request::CkaId;
 use trust::{
-    Algorithm, Approved, Destroy, DestroyKey, Generate, KeySpec, Location, Place, PublicKey,
-    Template,
+    Algorithm, Approved, Destroy, DestroyKey, Generate, KeyPurpose, KeySpec, Location, Place,
+    PublicKey, Sha256Digest, Template,
 };
+use wrapping::Secret;
 
 /// When an act that is to fail does so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +50,10 @@ struct Inner {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<[u8; 16], Object>,
+    secrets: BTreeMap<[u8; 16], Secret>,
     signatures: u64,
+    wraps: u64,
+    wrapping_fails: Option<Error>,
     signing_fails: Option<Error>,
     generation_fails: Option<Fault>,
     destruction_fails: Option<Fault>,
@@ -113,6 +123,7 @@ impl SoftwareToken {
     pub fn heal(&self) {
         let mut state = self.state();
         state.signing_fails = None;
+        state.wrapping_fails = None;
         state.generation_fails = None;
         state.destruction_fails = None;
     }
@@ -140,7 +151,9 @@ impl SoftwareToken {
 
     /// What a person removes with the vendor's tool.
     pub fn remove(&self, cka_id: [u8; 16]) {
-        self.state().objects.remove(&cka_id);
+        let mut state = self.state();
+        state.objects.remove(&cka_id);
+        state.secrets.remove(&cka_id);
     }
 
     /// Signatures that were made.
@@ -151,6 +164,11 @@ impl SoftwareToken {
     fn state(&self) -> MutexGuard<'_, State> {
         let state = self.inner.state.lock();
         state.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_taken(&self, cka_id: [u8; 16]) -> bool {
+        let state = self.state();
+        state.objects.contains_key(&cka_id) || state.secrets.contains_key(&cka_id)
     }
 
     fn sign(&self, key: &Handle, input: &[u8]) -> Result<Vec<u8>, Error> {
@@ -208,6 +226,55 @@ impl Backend for SoftwareToken {
         })
     }
 
+    fn wrap_all(
+        &self,
+        key: &WrapHandle,
+        deks: Vec<Dek>,
+        _deadline: Instant,
+    ) -> Pending<Vec<Result<WrappedDek, Error>>> {
+        let (token, key) = (self.clone(), key.clone());
+        let mut open = self.inner.open.subscribe();
+        Box::pin(async move {
+            let _ = open.wait_for(|open| *open).await;
+            let wrap = |dek: &Dek| token.with_secrets([&key], |[key]| Ok(key.wrap(dek.as_bytes())));
+            deks.iter().map(wrap).collect()
+        })
+    }
+
+    fn unwrap_all(
+        &self,
+        key: &WrapHandle,
+        blobs: Vec<WrappedDek>,
+        _deadline: Instant,
+    ) -> Pending<Vec<Result<Dek, Error>>> {
+        let (token, key) = (self.clone(), key.clone());
+        let mut open = self.inner.open.subscribe();
+        Box::pin(async move {
+            let _ = open.wait_for(|open| *open).await;
+            blobs.iter().map(|blob| token.open(&key, blob)).collect()
+        })
+    }
+
+    fn rewrap_all(
+        &self,
+        from: &WrapHandle,
+        to: &WrapHandle,
+        blobs: Vec<WrappedDek>,
+        _deadline: Instant,
+    ) -> Pending<Vec<Result<WrappedDek, Error>>> {
+        let (token, from, to) = (self.clone(), from.clone(), to.clone());
+        let mut open = self.inner.open.subscribe();
+        Box::pin(async move {
+            let _ = open.wait_for(|open| *open).await;
+            let rewrap = |blob| token.rewrap(&from, &to, blob);
+            blobs.iter().map(rewrap).collect()
+        })
+    }
+
+    fn check_wrap(&self, key: &WrapHandle, _deadline: Instant) -> Pending<Result<(), Error>> {
+        ready(self.with_secrets([key], |_| Ok(())))
+    }
+
     fn status(&self) -> Status {
         let state = self.state();
         let ready = state.signing_fails.is_none();
@@ -217,6 +284,7 @@ impl Backend for SoftwareToken {
             serial: Some(self.inner.serial.clone()),
             label: Some(self.inner.label.clone()),
             profile: Some("software".to_owned()),
+            wrap: WrapAbility::AesKw,
             queued: 0,
             processes: 1,
             generation: 1,
@@ -239,7 +307,7 @@ impl Backend for SoftwareToken {
         if fault == Some(Fault::Before) {
             return ready(Err(Error::Stopped));
         }
-        if self.state().objects.contains_key(&place.cka_id.0) {
+        if self.is_taken(place.cka_id.0) {
             return ready(Err(Error::Settings("the CKA_ID is taken".to_owned())));
         }
         self.make(place.cka_id.0, &place.label, spec);
@@ -251,6 +319,54 @@ impl Backend for SoftwareToken {
 
     fn read_back(&self, cka_id: [u8; 16]) -> Pending<Result<Generated, Error>> {
         ready(self.generated(cka_id))
+    }
+
+    fn generate_wrap(&self, approved: Approved<Generate>) -> Pending<Result<GeneratedWrap, Error>> {
+        let order = approved.order();
+        let (Place::Pkcs11(place), KeyPurpose::Wrap { .. }) = (&order.place, &order.purpose) else {
+            return ready(Err(Error::Unsupported("only wrapping keys are generated")));
+        };
+        let challenge = wrap_challenge(approved.request(), order).unwrap();
+        let fault = self.state().generation_fails.take();
+        if fault == Some(Fault::Before) {
+            return ready(Err(Error::Stopped));
+        }
+        if self.is_taken(place.cka_id.0) {
+            return ready(Err(Error::Settings("the CKA_ID is taken".to_owned())));
+        }
+        self.make_wrap(place.cka_id.0, &place.label, challenge);
+        ready(match fault {
+            Some(_) => Err(Error::Stopped),
+            None => self.generated_wrap(place.cka_id.0, challenge),
+        })
+    }
+
+    fn read_back_wrap(
+        &self,
+        cka_id: [u8; 16],
+        challenge: Sha256Digest,
+    ) -> Pending<Result<GeneratedWrap, Error>> {
+        ready(self.generated_wrap(cka_id, challenge))
+    }
+
+    fn destroy_wrap(
+        &self,
+        _approved: Arc<Approved<Destroy>>,
+        _key: &DestroyKey,
+        handle: &WrapHandle,
+    ) -> Pending<Result<(), Error>> {
+        let fault = self.state().destruction_fails.take();
+        if fault == Some(Fault::Before) {
+            return ready(Err(Error::Stopped));
+        }
+        if let Err(error) = self.with_secrets([handle], |_| Ok(())) {
+            return ready(Err(error));
+        }
+        self.state().secrets.remove(&handle.cka_id());
+        ready(match fault {
+            Some(_) => Err(Error::Stopped),
+            None => Ok(()),
+        })
     }
 
     fn destroy(
@@ -311,8 +427,16 @@ impl Backend for SoftwareToken {
             label: object.label.clone(),
             private_keys: object.private.iter().count(),
             public_keys: 1,
+            secret_keys: 0,
         });
-        ready(Ok(found.collect()))
+        let secrets = state.secrets.iter().map(|(cka_id, secret)| Found {
+            cka_id: cka_id.to_vec(),
+            label: secret.label.clone(),
+            private_keys: 0,
+            public_keys: 0,
+            secret_keys: 1,
+        });
+        ready(Ok(found.chain(secrets).collect()))
     }
 }
 

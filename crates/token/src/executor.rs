@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trust::{Algorithm, Approved, Destroy, DestroyKey, Generate};
+use trust::{Algorithm, Approved, Destroy, DestroyKey, Generate, Sha256Digest};
 
 use super::backend::{Backend, Found, Generated};
 use super::pkcs11::Pkcs11;
-use super::{Error, Handle, Settings};
+use super::{Error, GeneratedWrap, Handle, Settings, WrapHandle};
 
 /// A way to the token that may create and destroy.
 #[derive(Clone)]
@@ -38,6 +38,36 @@ impl Executor {
     /// See [`Backend::read_back`].
     pub async fn read_back(&self, cka_id: [u8; 16]) -> Result<Generated, Error> {
         self.backend.read_back(cka_id).await
+    }
+
+    /// See [`Backend::generate_wrap`].
+    pub async fn generate_wrap(
+        &self,
+        approved: Approved<Generate>,
+    ) -> Result<GeneratedWrap, Error> {
+        self.backend.generate_wrap(approved).await
+    }
+
+    /// See [`Backend::read_back_wrap`].
+    pub async fn read_back_wrap(
+        &self,
+        cka_id: [u8; 16],
+        challenge: Sha256Digest,
+    ) -> Result<GeneratedWrap, Error> {
+        self.backend.read_back_wrap(cka_id, challenge).await
+    }
+
+    /// See [`Backend::destroy_wrap`]; refuses a key that the approval does not name.
+    pub async fn destroy_wrap(
+        &self,
+        approved: Arc<Approved<Destroy>>,
+        key: &DestroyKey,
+        handle: &WrapHandle,
+    ) -> Result<(), Error> {
+        if !approved.order().keys.contains(key) {
+            return Err(Error::Settings(format!("key {} was not approved", key.kid)));
+        }
+        self.backend.destroy_wrap(approved, key, handle).await
     }
 
     /// See [`Backend::destroy`]; refuses a key that the approval does not name.

@@ -1,7 +1,7 @@
 //! The HSM for an asynchronous service. [`Backend`] is what a device does; behind it stands PKCS#11, by the `hsm` crate,
 //! whose types nobody above knows.
 //!
-//! [`Pool`] can use keys; [`Executor`] can make and destroy them, and takes a quorum's proof by
+//! [`Pool`] can use keys, to sign and to wrap; [`Executor`] can make and destroy them, and takes a quorum's proof by
 //! value for each. A service that only serves never opens an [`Executor`].
 
 mod backend;
@@ -10,12 +10,15 @@ mod handle;
 mod pkcs11;
 mod pool;
 mod settings;
+mod wrap;
+mod wrapping;
 
-pub use backend::{Backend, Found, Generated, Pending, Status};
+pub use backend::{Backend, Found, Generated, Pending, Status, WrapAbility};
 pub use executor::Executor;
 pub use handle::Handle;
 pub use pool::Pool;
 pub use settings::{QUEUE_LIMIT, Settings};
+pub use wrap::{Dek, GeneratedWrap, WRAP_BATCH, WrapHandle, WrappedDek};
 
 /// What went wrong at the token, with what may be done about it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -67,6 +70,17 @@ impl Error {
     /// The token is there and the object is not.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Token(hsm::Error::NotFound { .. }))
+    }
+
+    /// What a device answers for a blob that the wrapping key under this `CKA_ID` did not wrap, or that was changed.
+    pub fn wrapped_key_invalid(cka_id: [u8; 16]) -> Self {
+        let cka_id = hsm::CkaId(cka_id);
+        Self::Token(hsm::Error::WrappedKeyInvalid { cka_id })
+    }
+
+    /// A wrapped data key was changed, or was wrapped by another key. The token is well, and repeating is useless.
+    pub fn is_integrity(&self) -> bool {
+        matches!(self, Self::Token(error) if error.class() == hsm::Class::Integrity)
     }
 
     /// After this nobody knows whether the act happened; look before acting again.

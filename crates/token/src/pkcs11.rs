@@ -4,17 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hsm::{Administer as _, Sign as _, Warrant};
+use hsm::{Administer as _, Sign as _, Warrant, Wrap as _};
 use tokio::sync::oneshot;
 use tracing::Span;
+use trust::approval::wrap_challenge;
 use trust::place::{Pkcs11Location, Pkcs11ReadBack, ReadBack};
 use trust::{
-    Algorithm, Approved, Destroy, DestroyKey, Generate, Location, Place, PublicKey, Template,
+    Algorithm, Approved, Destroy, DestroyKey, Generate, KeyPurpose, Location, Place, PublicKey,
+    Sha256Digest, Template,
 };
 
-use super::backend::{Backend, Found, Generated, Pending, Status};
+use super::backend::{Backend, Found, Generated, Pending, Status, WrapAbility};
 use super::handle::{key_spec, scheme};
-use super::{Error, Handle, Settings, WORKER_COMMAND};
+use super::wrap::{GeneratedWrap, WrapHandle, WrappedDek};
+use super::wrapping::{self, Batch, DestroyWrapWarrant, GenerateWrapWarrant};
+use super::{Dek, Error, Handle, Settings, WORKER_COMMAND};
 
 /// Longest that an administrative call may take; RSA-4096 on a slow token takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -115,6 +119,45 @@ impl Backend for Pkcs11 {
         })
     }
 
+    fn wrap_all(
+        &self,
+        key: &WrapHandle,
+        deks: Vec<Dek>,
+        deadline: Instant,
+    ) -> Pending<Vec<Result<WrappedDek, Error>>> {
+        let key = key.reference.clone();
+        let work = hsm::WrapWork::Wrap { key, deks };
+        Batch::submit(&self.supervisor, work, deadline).wrapped()
+    }
+
+    fn unwrap_all(
+        &self,
+        key: &WrapHandle,
+        blobs: Vec<WrappedDek>,
+        deadline: Instant,
+    ) -> Pending<Vec<Result<Dek, Error>>> {
+        let key = key.reference.clone();
+        let work = hsm::WrapWork::Unwrap { key, blobs };
+        Batch::submit(&self.supervisor, work, deadline).opened()
+    }
+
+    fn rewrap_all(
+        &self,
+        from: &WrapHandle,
+        to: &WrapHandle,
+        blobs: Vec<WrappedDek>,
+        deadline: Instant,
+    ) -> Pending<Vec<Result<WrappedDek, Error>>> {
+        let (from, to) = (from.reference.clone(), to.reference.clone());
+        let work = hsm::WrapWork::Rewrap { from, to, blobs };
+        Batch::submit(&self.supervisor, work, deadline).wrapped()
+    }
+
+    fn check_wrap(&self, key: &WrapHandle, deadline: Instant) -> Pending<Result<(), Error>> {
+        let key = key.reference.clone();
+        self.call(move |hsm| hsm.check_wrap(&key, deadline))
+    }
+
     fn status(&self) -> Status {
         let health = self.supervisor.health();
         let c = health.counters;
@@ -130,6 +173,11 @@ impl Backend for Pkcs11 {
             serial: health.token.as_ref().map(|t| t.serial.clone()),
             label: health.token.as_ref().map(|t| t.label.clone()),
             profile: health.token.as_ref().map(|t| t.profile.clone()),
+            wrap: match health.wrap {
+                None => WrapAbility::Unknown,
+                Some(Ok(())) => WrapAbility::AesKw,
+                Some(Err(reason)) => WrapAbility::Unable(reason),
+            },
             queued: health.queued,
             processes: health.processes.len(),
             generation: health
@@ -152,6 +200,10 @@ impl Backend for Pkcs11 {
                 ("processes_killed", c.processes_killed),
                 ("circuit_opened", c.circuit_opened),
                 ("mismatches", c.mismatches),
+                ("wraps", c.wraps),
+                ("unwraps", c.unwraps),
+                ("rewraps", c.rewraps),
+                ("integrity_failures", c.integrity_failures),
                 ("probes", c.probes),
                 ("probes_failed", c.probes_failed),
             ],
@@ -190,6 +242,68 @@ impl Backend for Pkcs11 {
     fn read_back(&self, cka_id: [u8; 16]) -> Pending<Result<Generated, Error>> {
         let generated = self.call(move |hsm| hsm.read_back(hsm::CkaId(cka_id)));
         Box::pin(async move { told(generated.await?) })
+    }
+
+    fn generate_wrap(&self, approved: Approved<Generate>) -> Pending<Result<GeneratedWrap, Error>> {
+        let order = approved.order();
+        let (Place::Pkcs11(place), KeyPurpose::Wrap { .. }) = (&order.place, &order.purpose) else {
+            return ready(Err(Error::Unsupported(
+                "only wrapping keys on PKCS#11 tokens can be generated here",
+            )));
+        };
+        let challenge = match wrap_challenge(approved.request(), order) {
+            Ok(challenge) => challenge,
+            Err(error) => return ready(Err(Error::Settings(error.to_string()))),
+        };
+        let warrant = GenerateWrapWarrant {
+            order: hsm::GenerateWrapOrder {
+                token_serial: place.token_serial.clone(),
+                token_label: place.token_label.clone(),
+                cka_id: hsm::CkaId(place.cka_id.0),
+                label: place.label.clone(),
+                template: wrapping::template(&place.template),
+                challenge: *challenge.as_bytes(),
+            },
+            _approved: approved,
+        };
+        let generated = self.call(move |hsm| hsm.generate_wrap(warrant));
+        Box::pin(async move { Ok(wrapping::told(generated.await?, challenge)) })
+    }
+
+    fn read_back_wrap(
+        &self,
+        cka_id: [u8; 16],
+        challenge: Sha256Digest,
+    ) -> Pending<Result<GeneratedWrap, Error>> {
+        let bytes = *challenge.as_bytes();
+        let generated = self.call(move |hsm| hsm.read_back_wrap(hsm::CkaId(cka_id), bytes));
+        Box::pin(async move { Ok(wrapping::told(generated.await?, challenge)) })
+    }
+
+    fn destroy_wrap(
+        &self,
+        approved: Arc<Approved<Destroy>>,
+        key: &DestroyKey,
+        handle: &WrapHandle,
+    ) -> Pending<Result<(), Error>> {
+        let [Location::Pkcs11(at)] = key.locations.as_slice() else {
+            return ready(Err(Error::Unsupported(
+                "only keys with a single location, on a PKCS#11 token, can be destroyed",
+            )));
+        };
+        if at.cka_id.0 != handle.cka_id() {
+            let other = format!("key {} was not approved at this CKA_ID", key.kid);
+            return ready(Err(Error::Settings(other)));
+        }
+        let warrant = DestroyWrapWarrant {
+            order: hsm::DestroyWrapOrder {
+                token_serial: at.token_serial.clone(),
+                token_label: at.token_label.clone(),
+                key: hsm::WrapRef::clone(&handle.reference),
+            },
+            _approved: approved,
+        };
+        self.call(move |hsm| hsm.destroy_wrap(warrant))
     }
 
     fn destroy(
@@ -320,12 +434,14 @@ fn group(objects: Vec<hsm::ObjectInfo>) -> Vec<Found> {
                 label: object.label.clone(),
                 private_keys: 0,
                 public_keys: 0,
+                secret_keys: 0,
             });
             all.len() - 1
         });
         match object.class {
             hsm::ObjectClass::PrivateKey => all[place].private_keys += 1,
             hsm::ObjectClass::PublicKey => all[place].public_keys += 1,
+            hsm::ObjectClass::SecretKey => all[place].secret_keys += 1,
         }
     }
     all

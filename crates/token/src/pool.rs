@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::backend::{Backend, Pending, Status};
 use super::pkcs11::Pkcs11;
-use super::{Error, Handle, Settings};
+use super::{Dek, Error, Handle, Settings, WrapHandle, WrappedDek};
 
-/// Signatures by keys that exist; cheap to clone.
+/// Signatures and wrapping by keys that exist; cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
     backend: Arc<dyn Backend>,
@@ -40,6 +40,42 @@ impl Pool {
         deadline: Instant,
     ) -> Pending<Vec<Result<Vec<u8>, Error>>> {
         self.backend.sign_all(key, inputs, deadline)
+    }
+
+    /// See [`Backend::wrap_all`]. The data keys are erased when the token has them; a caller that goes away ends nothing.
+    pub fn wrap_all(
+        &self,
+        key: &WrapHandle,
+        deks: Vec<Dek>,
+        deadline: Instant,
+    ) -> Pending<Vec<Result<WrappedDek, Error>>> {
+        self.backend.wrap_all(key, deks, deadline)
+    }
+
+    /// See [`Backend::unwrap_all`].
+    pub fn unwrap_all(
+        &self,
+        key: &WrapHandle,
+        blobs: Vec<WrappedDek>,
+        deadline: Instant,
+    ) -> Pending<Vec<Result<Dek, Error>>> {
+        self.backend.unwrap_all(key, blobs, deadline)
+    }
+
+    /// See [`Backend::rewrap_all`]. Goes behind signatures, and takes a share of its own when there are many.
+    pub fn rewrap_all(
+        &self,
+        from: &WrapHandle,
+        to: &WrapHandle,
+        blobs: Vec<WrappedDek>,
+        deadline: Instant,
+    ) -> Pending<Vec<Result<WrappedDek, Error>>> {
+        self.backend.rewrap_all(from, to, blobs, deadline)
+    }
+
+    /// See [`Backend::check_wrap`].
+    pub async fn check_wrap(&self, key: &WrapHandle, deadline: Instant) -> Result<(), Error> {
+        self.backend.check_wrap(key, deadline).await
     }
 
     pub fn status(&self) -> Status {

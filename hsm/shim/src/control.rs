@@ -15,6 +15,7 @@ pub enum Action {
     Late,
     Corrupt,
     Swap,
+    Strict,
 }
 
 /// What goes wrong in `function` now, if anything. Read anew each time: a test changes it while the module runs.
@@ -38,6 +39,7 @@ pub fn action(function: &str) -> Option<Action> {
             ("late", None) => Some(Action::Late),
             ("corrupt", None) => Some(Action::Corrupt),
             ("swap", None) => Some(Action::Swap),
+            ("strict", None) => Some(Action::Strict),
             _ => None,
         }
     })

@@ -8,7 +8,8 @@
 //! C_Sign hang              never come back
 //! C_GenerateKeyPair late   call, then never come back
 //! C_Sign corrupt           call, then flip a bit of the signature
-//! C_SignInit swap          call with the handle of another key
+//! C_SignInit swap          call with the handle of another key (C_WrapKey, C_UnwrapKey: of another wrapping key)
+//! C_UnwrapKey strict       refuse a key that could be read, as a wrapping key with an unwrap template does
 //! ```
 //!
 //! Each watched call is noted in `HSM_SHIM_LOG`, one name a line, and again with "returned" behind it when it returns. Not
@@ -38,6 +39,8 @@ unsafe impl Sync for Shim {}
 static SHIM: OnceLock<Option<Shim>> = OnceLock::new();
 /// The two handles that C_SignInit saw last and that differ, for `swap`.
 static HANDLES: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+/// The same of C_WrapKey and C_UnwrapKey.
+static WRAPPING: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
 fn shim() -> Option<&'static Shim> {
     let load = || {
@@ -61,6 +64,9 @@ fn shim() -> Option<&'static Shim> {
         ours.C_SignInit = Some(sign_init);
         ours.C_Sign = Some(sign);
         ours.C_GenerateKeyPair = Some(generate_key_pair);
+        ours.C_GenerateKey = Some(generate_key);
+        ours.C_WrapKey = Some(wrap_key);
+        ours.C_UnwrapKey = Some(unwrap_key);
         ours.C_DestroyObject = Some(destroy_object);
         Some(Shim {
             _library: library,
@@ -158,20 +164,25 @@ unsafe extern "C" fn find_objects_init(
     })
 }
 
+/// The handle that is called with: `key`, or the other one that was seen last.
+fn maybe_another(function: &str, seen: &[AtomicU64; 2], key: CK_OBJECT_HANDLE) -> CK_OBJECT_HANDLE {
+    let last = seen[0].load(Ordering::Relaxed);
+    if last != key {
+        seen[1].store(last, Ordering::Relaxed);
+        seen[0].store(key, Ordering::Relaxed);
+    }
+    match control::action(function) {
+        Some(Action::Swap) => seen[1].load(Ordering::Relaxed),
+        _ => key,
+    }
+}
+
 unsafe extern "C" fn sign_init(
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_PTR,
     key: CK_OBJECT_HANDLE,
 ) -> CK_RV {
-    let last = HANDLES[0].load(Ordering::Relaxed);
-    if last != key {
-        HANDLES[1].store(last, Ordering::Relaxed);
-        HANDLES[0].store(key, Ordering::Relaxed);
-    }
-    let key = match control::action("C_SignInit") {
-        Some(Action::Swap) => HANDLES[1].load(Ordering::Relaxed),
-        _ => key,
-    };
+    let key = maybe_another("C_SignInit", &HANDLES, key);
     // SAFETY: see `initialize`; a swapped handle is one that the module itself gave out.
     watched("C_SignInit", |real| {
         Some(unsafe { real.C_SignInit?(session, mechanism, key) })
@@ -236,5 +247,79 @@ unsafe extern "C" fn destroy_object(session: CK_SESSION_HANDLE, object: CK_OBJEC
     // SAFETY: see `initialize`.
     watched("C_DestroyObject", |real| {
         Some(unsafe { real.C_DestroyObject?(session, object) })
+    })
+}
+
+unsafe extern "C" fn generate_key(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    key: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    watched("C_GenerateKey", |real| {
+        // SAFETY: see `initialize`.
+        Some(unsafe { real.C_GenerateKey?(session, mechanism, template, count, key) })
+    })
+}
+
+unsafe extern "C" fn wrap_key(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    wrapping: CK_OBJECT_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    wrapped: CK_BYTE_PTR,
+    length: CK_ULONG_PTR,
+) -> CK_RV {
+    let wrapping = maybe_another("C_WrapKey", &WRAPPING, wrapping);
+    watched("C_WrapKey", |real| {
+        // SAFETY: see `sign_init`.
+        Some(unsafe { real.C_WrapKey?(session, mechanism, wrapping, key, wrapped, length) })
+    })
+}
+
+unsafe extern "C" fn unwrap_key(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    wrapping: CK_OBJECT_HANDLE,
+    wrapped: CK_BYTE_PTR,
+    length: CK_ULONG,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    key: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    let wrapping = maybe_another("C_UnwrapKey", &WRAPPING, wrapping);
+    // SAFETY: the caller's template has so many attributes.
+    let readable = unsafe { is_readable(template, count) };
+    if readable && matches!(control::action("C_UnwrapKey"), Some(Action::Strict)) {
+        return CKR_TEMPLATE_INCONSISTENT;
+    }
+    watched("C_UnwrapKey", |real| {
+        let call = real.C_UnwrapKey?;
+        // SAFETY: see `sign_init`.
+        Some(unsafe {
+            call(
+                session, mechanism, wrapping, wrapped, length, template, count, key,
+            )
+        })
+    })
+}
+
+/// Whether a template says that the key's value can be read.
+///
+/// # Safety
+/// `template` points to so many attributes.
+unsafe fn is_readable(template: CK_ATTRIBUTE_PTR, count: CK_ULONG) -> bool {
+    if template.is_null() {
+        return false;
+    }
+    // SAFETY: by the caller's promise.
+    let attributes = unsafe { std::slice::from_raw_parts(template, count as usize) };
+    attributes.iter().any(|attribute| {
+        attribute.type_ == CKA_SENSITIVE
+            && attribute.ulValueLen == 1
+            && !attribute.pValue.is_null()
+            // SAFETY: the attribute has one byte.
+            && unsafe { *attribute.pValue.cast::<CK_BBOOL>() } == CK_FALSE
     })
 }

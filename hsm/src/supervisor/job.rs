@@ -3,10 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use crate::api::{Given, Reply};
 use crate::error::{Act, Class, Error};
-use crate::frame::{Answer, Call, KeyNumber};
-use crate::key::Signature;
+use crate::frame::{Answer, Call, Item, KeyNumber};
+use crate::key::{CkaId, Signature};
+use crate::wrap::{WrapOp, WrapReply};
 
 /// A request that was in flight when so many workers died is taken for the cause.
 const DEATHS: u32 = 8;
@@ -18,14 +21,29 @@ pub enum Task {
     Prepare { key: KeyNumber },
     /// A signature of our own; nobody waits for it.
     Probe { key: Option<KeyNumber> },
+    /// Items for one or two wrapping keys, one after the other.
+    Wrap {
+        op: WrapOp,
+        from: KeyNumber,
+        to: KeyNumber,
+        items: Zeroizing<Vec<u8>>,
+    },
     /// The executor's.
     Call(Call),
 }
 
+pub type AnswerReply = Box<dyn FnOnce(Result<Answer, Error>) + Send>;
+
 /// Who waits for the outcome.
 pub enum Waiter {
     Signature(Reply),
-    Answer(Box<dyn FnOnce(Result<Answer, Error>) + Send>),
+    Answer(AnswerReply),
+    /// For a part of a batch: so many items from the first one on.
+    Items {
+        reply: WrapReply,
+        first: usize,
+        count: usize,
+    },
     Nobody,
 }
 
@@ -46,6 +64,7 @@ pub struct Job {
 /// What came back for a job.
 pub enum Outcome {
     Signature(Vec<u8>),
+    Items(Vec<Item>),
     Answer(Answer),
     Error(Error),
 }
@@ -67,10 +86,29 @@ impl Job {
     /// Signing may be repeated: a second valid signature harms nobody. Changes of objects may not.
     pub fn repeatable(&self) -> bool {
         match &self.task {
-            Task::Sign { .. } | Task::Prepare { .. } => true,
-            Task::Call(Call::Find(_) | Call::List | Call::ReadBack(_) | Call::Token) => true,
-            Task::Call(Call::Generate(_) | Call::Destroy(_) | Call::RemovePublicHalf(..))
-            | Task::Probe { .. } => false,
+            // Wrapping gives the same again, and session objects end with their worker.
+            Task::Sign { .. } | Task::Prepare { .. } | Task::Wrap { .. } => true,
+            Task::Call(call) => changed(call).is_none(),
+            Task::Probe { .. } => false,
+        }
+    }
+
+    /// Work that nobody's request waits for: it goes behind the others.
+    pub fn is_background(&self) -> bool {
+        matches!(
+            self.task,
+            Task::Wrap {
+                op: WrapOp::Rewrap,
+                ..
+            }
+        )
+    }
+
+    /// What it does to which key, where it changes the token.
+    fn changes(&self) -> Option<(Act, CkaId)> {
+        match &self.task {
+            Task::Call(call) => changed(call),
+            _ => None,
         }
     }
 
@@ -91,40 +129,31 @@ impl Job {
     /// The error of a job whose worker died, or `None` when it should be done again.
     pub fn after_death(&mut self) -> Option<Error> {
         self.deaths += 1;
-        match &self.task {
-            Task::Call(Call::Generate(order)) => Some(Error::OutcomeUnknown {
-                act: Act::Generate,
-                cka_id: order.cka_id,
-            }),
-            Task::Call(Call::Destroy(order)) => Some(Error::OutcomeUnknown {
-                act: Act::Destroy,
-                cka_id: order.cka_id,
-            }),
-            Task::Call(Call::RemovePublicHalf(_, cka_id)) => Some(Error::OutcomeUnknown {
-                act: Act::Destroy,
-                cka_id: *cka_id,
-            }),
-            _ if !self.repeatable() || self.deaths >= DEATHS => Some(Error::WorkerLost),
-            _ => None,
+        if let Some((act, cka_id)) = self.changes() {
+            return Some(Error::OutcomeUnknown { act, cka_id });
         }
+        (!self.repeatable() || self.deaths >= DEATHS).then_some(Error::WorkerLost)
     }
 
     /// What is told to a caller whose deadline passed while a worker had the job.
     pub fn overdue(&self) -> Error {
-        match &self.task {
-            Task::Call(Call::Generate(order)) => Error::OutcomeUnknown {
-                act: Act::Generate,
-                cka_id: order.cka_id,
-            },
-            Task::Call(Call::Destroy(order)) => Error::OutcomeUnknown {
-                act: Act::Destroy,
-                cka_id: order.cka_id,
-            },
-            Task::Call(Call::RemovePublicHalf(_, cka_id)) => Error::OutcomeUnknown {
-                act: Act::Destroy,
-                cka_id: *cka_id,
-            },
-            _ => Error::DeadlineExceeded,
+        match self.changes() {
+            Some((act, cka_id)) => Error::OutcomeUnknown { act, cka_id },
+            None => Error::DeadlineExceeded,
+        }
+    }
+}
+
+/// What a call does to which key on the token, if it changes the token at all.
+pub fn changed(call: &Call) -> Option<(Act, CkaId)> {
+    match call {
+        Call::Generate(order) => Some((Act::Generate, order.cka_id)),
+        Call::GenerateWrap(order) => Some((Act::Generate, order.cka_id)),
+        Call::Destroy(order) => Some((Act::Destroy, order.cka_id)),
+        Call::DestroyWrap(order) => Some((Act::Destroy, order.key.cka_id)),
+        Call::RemovePublicHalf(_, cka_id) => Some((Act::Destroy, *cka_id)),
+        Call::Find(_) | Call::List | Call::ReadBack(_) | Call::ReadBackWrap(..) | Call::Token => {
+            None
         }
     }
 }
@@ -140,13 +169,34 @@ impl Waiter {
             (Waiter::Nobody, _) => {}
             (Waiter::Signature(reply), Outcome::Signature(bytes)) => reply(Ok(Signature(bytes))),
             (Waiter::Signature(reply), Outcome::Error(error)) => reply(Err(error)),
-            (Waiter::Signature(reply), Outcome::Answer(_)) => {
+            (Waiter::Signature(reply), Outcome::Answer(_) | Outcome::Items(_)) => {
                 reply(Err(Error::Protocol {
                     what: "no signature for a signing request".to_owned(),
                 }));
             }
             (Waiter::Answer(reply), Outcome::Answer(answer)) => reply(Ok(answer)),
             (Waiter::Answer(reply), Outcome::Error(error)) => reply(Err(error)),
+            // The keys showed themselves; there was nothing else to answer.
+            (Waiter::Answer(reply), Outcome::Items(_)) => reply(Ok(Answer::Nothing)),
+            (
+                Waiter::Items {
+                    reply,
+                    first,
+                    count,
+                },
+                outcome,
+            ) => {
+                let error = match outcome {
+                    Outcome::Items(items) if items.len() == count => return reply(first, items),
+                    Outcome::Error(error) => error,
+                    Outcome::Items(_) | Outcome::Signature(_) | Outcome::Answer(_) => {
+                        Error::Protocol {
+                            what: "another number of items".to_owned(),
+                        }
+                    }
+                };
+                reply(first, (0..count).map(|_| Err(error.clone())).collect());
+            }
             (Waiter::Answer(reply), Outcome::Signature(_)) => {
                 reply(Err(Error::Protocol {
                     what: "an unexpected signature".to_owned(),

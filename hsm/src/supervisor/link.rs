@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
+use zeroize::Zeroize as _;
 
 pub struct Link {
     socket: UnixStream,
@@ -22,6 +23,8 @@ struct Out {
     spare: Vec<u8>,
     /// Somebody is in `send` with the lock free; he looks again before he leaves.
     sending: bool,
+    /// Data keys are among the bytes.
+    secret: bool,
 }
 
 impl Link {
@@ -46,27 +49,44 @@ impl Link {
         put(&mut self.out().bytes);
     }
 
+    /// The same, for frames with data keys in them: they are erased here when they are gone.
+    pub fn put_secret(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        let mut out = self.out();
+        out.secret = true;
+        put(&mut out.bytes);
+    }
+
     /// Never blocks: what a full socket does not take stays for the next call (the monitor makes one every few
     /// milliseconds). An error is left to the reader's thread, which sees the same socket end.
     pub fn flush(&self) {
         loop {
-            let mut bytes = {
+            let (mut bytes, secret) = {
                 let mut out = self.out();
                 if out.sending || out.bytes.is_empty() {
                     return;
                 }
                 out.sending = true;
                 let spare = mem::take(&mut out.spare);
-                mem::replace(&mut out.bytes, spare)
+                (
+                    mem::replace(&mut out.bytes, spare),
+                    mem::take(&mut out.secret),
+                )
             };
             let sent = self.send(&bytes);
             let mut out = self.out();
             out.sending = false;
             if sent < bytes.len() {
+                out.secret |= secret;
                 let rest = bytes.split_off(sent);
                 let behind = mem::replace(&mut out.bytes, rest);
                 out.bytes.extend_from_slice(&behind);
+                if secret {
+                    bytes.zeroize();
+                }
                 return;
+            }
+            if secret {
+                bytes[..].zeroize();
             }
             bytes.clear();
             out.spare = bytes;

@@ -290,7 +290,7 @@ fn probe(pool: &mut Pool, now: Instant, after: &mut After) {
         if slot.in_flight() == 0 && now - slot.last_answer > pause {
             let job = Job::new(Task::Probe { key }, now + pool.limits.hard, Waiter::Nobody);
             // Fails only without a process, and then there is nothing to probe.
-            drop(slot.send(job, &pool.keys, now));
+            drop(slot.send(job, &pool.books, now));
             after.touch(slot.link.as_ref());
         }
     }

@@ -7,18 +7,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::job::{Job, Outcome, Task, Waiter};
-use super::keybook::KeyBook;
 use super::link::Link;
-use super::worker_slot::{Phase, WorkerSlot};
+use super::worker_slot::{Books, Phase, WorkerSlot};
 use crate::api::TokenIdentity;
 use crate::error::Error;
-use crate::frame::{Call, KeyNumber};
+use crate::frame::KeyNumber;
 use crate::health::{Counters, Health, ProcessHealth, State};
 use crate::key::KeyRef;
 use crate::profile::Limits;
+use crate::wrap::WrapOp;
 
 /// A generation of RSA-4096 on a busy machine takes many times as long as a signature.
 const SLOW: u32 = 12;
+
+/// Re-wrapping that has waited this long gets its turn before signatures, once.
+const BACKGROUND_SHARE: Duration = Duration::from_millis(20);
+
+/// A signature this long ago says that more will come.
+const FOREGROUND: Duration = Duration::from_millis(200);
 
 /// To be done when the lock is free again: first the wire, then the callers.
 #[derive(Default)]
@@ -74,15 +80,23 @@ pub struct Pool {
     /// Waits for room in a worker. Whoever was in flight when a worker died comes back to the front.
     pub queue: VecDeque<Box<Job>>,
     pub queue_limit: usize,
+    /// Re-wrapping, behind everything else; bounded like the queue.
+    pub background: VecDeque<Box<Job>>,
+    /// When something else was asked for last.
+    pub asked: Option<Instant>,
+    /// When a worker was given some of it last.
+    pub background_given: Instant,
     /// Failed for a passing reason; due again at that moment.
     pub delayed: Vec<(Instant, Box<Job>)>,
     pub slots: Vec<WorkerSlot>,
-    pub keys: KeyBook,
+    pub books: Books,
     /// A key kept for probing; without one the key used last.
     pub probe_key: Option<KeyNumber>,
     pub last_key: Option<KeyNumber>,
     pub limits: Limits,
     pub identity: Option<TokenIdentity>,
+    /// What the trial of wrapping found, in the worker that became ready last.
+    pub wrap: Option<Result<(), String>>,
     pub counters: Counters,
     pub circuit: Circuit,
     pub last_error: Option<Error>,
@@ -103,17 +117,21 @@ impl Pool {
         after: Duration,
         probe: Option<&Arc<KeyRef>>,
     ) -> Self {
-        let mut keys = KeyBook::default();
+        let mut books = Books::default();
         Self {
             queue: VecDeque::new(),
             queue_limit,
+            background: VecDeque::new(),
+            asked: None,
+            background_given: Instant::now(),
             delayed: Vec::new(),
             slots: Vec::new(),
-            probe_key: probe.map(|key| keys.number(key)),
-            keys,
+            probe_key: probe.map(|key| books.signing.number(key)),
+            books,
             last_key: None,
             limits,
             identity: None,
+            wrap: None,
             counters: Counters::default(),
             circuit: Circuit::new(after),
             last_error: None,
@@ -159,6 +177,16 @@ impl Pool {
         if let Task::Sign { key, .. } = &job.task {
             self.last_key = Some(*key);
         }
+        if job.is_background() {
+            if self.background.len() >= self.queue_limit {
+                self.overloaded(job, after);
+            } else {
+                self.background.push_back(job);
+                self.dispatch(now, after);
+            }
+            return;
+        }
+        self.asked = Some(now);
         // Whoever waits goes first.
         let job = match self.queue.is_empty() {
             true => match self.place_job(job, now, after) {
@@ -168,15 +196,24 @@ impl Pool {
             false => job,
         };
         if self.queue.len() + self.delayed.len() >= self.queue_limit {
-            self.counters.overloaded += 1;
-            after.tell.push((
-                job.waiter,
-                Outcome::Error(Error::Overloaded {
-                    limit: self.queue_limit,
-                }),
-            ));
+            self.overloaded(job, after);
         } else {
             self.queue.push_back(job);
+        }
+    }
+
+    fn overloaded(&mut self, job: Box<Job>, after: &mut After) {
+        self.counters.overloaded += 1;
+        let limit = self.queue_limit;
+        let error = Error::Overloaded { limit };
+        after.tell.push((job.waiter, Outcome::Error(error)));
+    }
+
+    /// Work that was let in before goes in front of what waits: it has waited longest.
+    fn requeue(&mut self, job: Box<Job>) {
+        match job.is_background() {
+            true => self.background.push_front(job),
+            false => self.queue.push_front(job),
         }
     }
 
@@ -193,7 +230,7 @@ impl Pool {
             .slots
             .iter_mut()
             .filter(|slot| slot.has_room(depth))
-            .min_by_key(|slot| slot.in_flight() / slot.sessions.max(1));
+            .min_by_key(|slot| slot.load() / slot.sessions.max(1));
         let Some(slot) = best else {
             return Err(job);
         };
@@ -201,17 +238,58 @@ impl Pool {
             // Of what is done again the first time counts.
             let _ = given.set(now);
         }
-        slot.send(job, &self.keys, now)?;
+        slot.send(job, &self.books, now)?;
         after.touch(slot.link.as_ref());
         Ok(())
     }
 
     /// Moves waiting work to workers with room.
     pub fn dispatch(&mut self, now: Instant, after: &mut After) {
+        // A share of its own where the queue is never empty.
+        if now.saturating_duration_since(self.background_given) >= BACKGROUND_SHARE {
+            self.place_background(now, after);
+        }
         while let Some(job) = self.queue.pop_front() {
             if let Err(job) = self.place_job(job, now, after) {
                 self.queue.push_front(job);
                 return;
+            }
+        }
+        while self.place_background(now, after) {}
+    }
+
+    /// One piece to the worker with the least to do among those that have none. One is all that a signature may have to wait
+    /// behind, and while there are signatures half of the workers are kept free of it.
+    fn place_background(&mut self, now: Instant, after: &mut After) -> bool {
+        let depth = self.limits.depth;
+        let ready = |slot: &&WorkerSlot| slot.phase == Phase::Ready;
+        let taken = self.slots.iter().filter(|slot| slot.background() > 0);
+        let (ready, taken) = (self.slots.iter().filter(ready).count(), taken.count());
+        let asked = self
+            .asked
+            .is_some_and(|at| now.saturating_duration_since(at) < FOREGROUND);
+        let another = !asked || taken < (ready / 2).max(1);
+        let best = self
+            .slots
+            .iter_mut()
+            .filter(|slot| slot.has_room(depth) && slot.background() < slot.sessions.div_ceil(2))
+            .filter(|slot| another || slot.background() > 0)
+            .min_by_key(|slot| slot.in_flight());
+        let Some(slot) = best else {
+            return false;
+        };
+        let Some(job) = self.background.pop_front() else {
+            return false;
+        };
+        match slot.send(job, &self.books, now) {
+            Ok(()) => {
+                after.touch(slot.link.as_ref());
+                self.background_given = now;
+                true
+            }
+            Err(job) => {
+                self.background.push_front(job);
+                false
             }
         }
     }
@@ -240,14 +318,33 @@ impl Pool {
             Outcome::Error(error) => self.failed(job, error, now, after),
             good => {
                 self.slots[slot].failures = 0;
-                if let Outcome::Signature(_) = good {
-                    self.counters.signatures += 1;
-                    self.circuit.kills.clear();
+                match &good {
+                    Outcome::Signature(_) => {
+                        self.counters.signatures += 1;
+                        self.circuit.kills.clear();
+                    }
+                    Outcome::Items(items) => {
+                        self.wrapped(&job.task, items.len() as u64);
+                        self.circuit.kills.clear();
+                    }
+                    Outcome::Answer(_) | Outcome::Error(_) => {}
                 }
                 if job.waiter.is_somebody() {
                     after.tell.push((job.waiter, good));
                 }
             }
+        }
+    }
+
+    fn wrapped(&mut self, task: &Task, items: u64) {
+        let Task::Wrap { op, .. } = task else {
+            return;
+        };
+        match op {
+            WrapOp::Check => {}
+            WrapOp::Wrap => self.counters.wraps += items,
+            WrapOp::Unwrap => self.counters.unwraps += items,
+            WrapOp::Rewrap => self.counters.rewraps += items,
         }
     }
 
@@ -301,7 +398,7 @@ impl Pool {
             Waiter::Nobody,
         );
         // Fails only without a process; then there is nobody to prove anything.
-        drop(slot.send(probe, &self.keys, now));
+        drop(slot.send(probe, &self.books, now));
         after.touch(slot.link.as_ref());
     }
 
@@ -320,7 +417,7 @@ impl Pool {
                 None => {
                     // In front: it has waited longest. The limit is for newcomers; these were let in before.
                     self.counters.resubmitted += 1;
-                    self.queue.push_front(job);
+                    self.requeue(job);
                 }
             }
         }
@@ -342,6 +439,14 @@ impl Pool {
             }
         }
         self.queue = kept;
+        let (overdue, kept) = self.background.drain(..).partition(|job| late(job));
+        self.background = kept;
+        let overdue: VecDeque<Box<Job>> = overdue;
+        for job in overdue {
+            after
+                .tell
+                .push((job.waiter, Outcome::Error(Error::DeadlineExceeded)));
+        }
         for slot in &mut self.slots {
             for flight in slot.flights() {
                 if let Some(job) = &mut flight.job
@@ -364,7 +469,7 @@ impl Pool {
         while index < self.delayed.len() {
             if self.delayed[index].0 <= now || self.delayed[index].1.deadline <= now {
                 let (_, job) = self.delayed.swap_remove(index);
-                self.queue.push_front(job);
+                self.requeue(job);
             } else {
                 index += 1;
             }
@@ -404,7 +509,11 @@ impl Pool {
                 {
                     job.stolen = true;
                     self.counters.resubmitted += 1;
-                    self.queue.push_front(job);
+                    // `requeue` needs the whole pool, and the slots are borrowed.
+                    match job.is_background() {
+                        true => self.background.push_front(job),
+                        false => self.queue.push_front(job),
+                    }
                 }
             }
         }
@@ -415,6 +524,7 @@ impl Pool {
         let waiting = self
             .queue
             .drain(..)
+            .chain(self.background.drain(..))
             .chain(self.delayed.drain(..).map(|(_, job)| job));
         for job in waiting {
             self.counters.failures += 1;
@@ -425,6 +535,7 @@ impl Pool {
     /// Nothing waits and nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty()
+            && self.background.is_empty()
             && self.delayed.is_empty()
             && self.slots.iter().all(|slot| slot.in_flight() == 0)
     }
@@ -455,6 +566,7 @@ impl Pool {
         Health {
             state,
             token: self.identity.clone(),
+            wrap: self.wrap.clone(),
             processes: self.slots.iter().map(process).collect(),
             queued: self.queue.len() + self.delayed.len(),
             queue_limit: self.queue_limit,
@@ -462,14 +574,6 @@ impl Pool {
             counters: self.counters,
         }
     }
-}
-
-/// Whether this call changes the token.
-pub fn changes(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::Generate(_) | Call::Destroy(_) | Call::RemovePublicHalf(..)
-    )
 }
 
 #[cfg(test)]

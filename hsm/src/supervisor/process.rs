@@ -156,6 +156,10 @@ fn hear(
             now,
             after,
         ),
+        Kind::Wrapped => {
+            let items = frame::items(frame.body)?;
+            pool.settle(index, frame.id, Outcome::Items(items), now, after);
+        }
         Kind::Done => pool.settle(index, frame.id, Outcome::Answer(frame.json()?), now, after),
         Kind::Failed => pool.settle(index, frame.id, Outcome::Error(frame.json()?), now, after),
         Kind::Event => match frame.json()? {
@@ -165,12 +169,25 @@ fn hear(
             Event::Mismatch => {
                 pool.counters.mismatches += 1;
                 tracing::error!(
-                    "the token signed with a different key; the signature was withheld"
+                    "the token used a different key, or used it wrongly; the result was withheld"
+                );
+            }
+            Event::WrapIntegrity => {
+                pool.counters.integrity_failures += 1;
+                tracing::error!(
+                    "a wrapped data key is damaged or was wrapped by a different key; the token is well"
                 );
             }
         },
         Kind::Status => status(shared, pool, index, frame.json()?, now, after),
-        Kind::Start | Kind::Define | Kind::Sign | Kind::Prepare | Kind::Probe | Kind::Call => {
+        Kind::Start
+        | Kind::Define
+        | Kind::DefineWrap
+        | Kind::Sign
+        | Kind::Wrap
+        | Kind::Prepare
+        | Kind::Probe
+        | Kind::Call => {
             return Err(frame::broken());
         }
     }
@@ -204,9 +221,14 @@ fn status(
             sessions,
             identity,
             limits,
+            wrap,
         } => {
             tracing::info!(token = %identity.label, profile = %identity.profile, generation, "token ready");
             // The limits come with the first worker that has seen the token: from now on the pool has its full size.
+            if let (Err(reason), None | Some(Ok(()))) = (&wrap, &pool.wrap) {
+                tracing::info!(%reason, "the token cannot carry wrapping keys");
+            }
+            pool.wrap = Some(wrap);
             pool.identity = Some(identity);
             pool.limits = shared.limits(limits);
             pool.outage = None;

@@ -8,7 +8,9 @@ use std::time::Instant;
 use super::job::{Job, Task};
 use super::keybook::KeyBook;
 use super::link::Link;
-use crate::frame::{self, Kind};
+use crate::frame::{self, KeyNumber, Kind, WrapHead};
+use crate::key::KeyRef;
+use crate::wrap::WrapRef;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -29,6 +31,13 @@ pub enum Phase {
     Dying,
 }
 
+/// The keys that were ever used, by number.
+#[derive(Default)]
+pub struct Books {
+    pub signing: KeyBook<KeyRef>,
+    pub wrapping: KeyBook<WrapRef>,
+}
+
 pub struct InFlight {
     /// Tells this request from the next one in the same slot.
     serial: u64,
@@ -38,6 +47,8 @@ pub struct InFlight {
     pub job: Option<Box<Job>>,
     /// A call that may take many times as long as a signature.
     pub slow: bool,
+    /// Work that goes behind the others; it takes as long as many signatures.
+    pub background: bool,
 }
 
 pub struct WorkerSlot {
@@ -63,6 +74,7 @@ pub struct WorkerSlot {
     serial: u64,
     /// Which keys this process has been told of, by number.
     defined: Vec<bool>,
+    defined_wraps: Vec<bool>,
 }
 
 impl WorkerSlot {
@@ -81,11 +93,17 @@ impl WorkerSlot {
             used: 0,
             serial: 0,
             defined: Vec::new(),
+            defined_wraps: Vec::new(),
         }
     }
 
     pub fn in_flight(&self) -> usize {
         self.used
+    }
+
+    /// How long a new request would wait here, in signatures; a piece of background work takes as long as some.
+    pub fn load(&self) -> usize {
+        self.used + 7 * self.background()
     }
 
     /// Room for one more: one request being signed in each session, the others ready in the socket, so that no session
@@ -95,7 +113,7 @@ impl WorkerSlot {
     }
 
     /// Puts the job on the wire (the caller flushes) and remembers it.
-    pub fn send(&mut self, job: Box<Job>, keys: &KeyBook, now: Instant) -> Result<(), Box<Job>> {
+    pub fn send(&mut self, job: Box<Job>, books: &Books, now: Instant) -> Result<(), Box<Job>> {
         let Some(link) = self.link.clone() else {
             return Err(job);
         };
@@ -111,12 +129,16 @@ impl WorkerSlot {
         let key = match &job.task {
             Task::Sign { key, .. } | Task::Prepare { key } => Some(*key),
             Task::Probe { key } => *key,
-            Task::Call(_) => None,
+            Task::Wrap { .. } | Task::Call(_) => None,
         };
+        if let Task::Wrap { from, to, .. } = &job.task {
+            self.define_wraps(&link, [*from, *to], &books.wrapping);
+        }
         // Told once to each process; a request that came before its key could not be served.
         let define = key.filter(|key| !self.defined.get(*key as usize).is_some_and(|known| *known));
-        link.put(|out| {
-            if let Some(reference) = define.and_then(|key| keys.get(key)) {
+        let secret = matches!(job.task, Task::Wrap { .. });
+        let put = |out: &mut Vec<u8>| {
+            if let Some(reference) = define.and_then(|key| books.signing.get(key)) {
                 frame::put_json(out, Kind::Define, u64::from(define.unwrap_or(0)), reference);
             }
             match &job.task {
@@ -135,9 +157,28 @@ impl WorkerSlot {
                     frame::put(out, Kind::Probe, id, &[&key.to_le_bytes()])
                 }
                 Task::Probe { key: None } => frame::put(out, Kind::Probe, id, &[]),
+                Task::Wrap {
+                    op,
+                    from,
+                    to,
+                    items,
+                } => {
+                    let left = job.deadline.saturating_duration_since(now).as_millis();
+                    let head = WrapHead {
+                        op: *op,
+                        from: *from,
+                        to: *to,
+                        left_ms: u32::try_from(left).unwrap_or(u32::MAX),
+                    };
+                    frame::put(out, Kind::Wrap, id, &[&head.bytes(), items]);
+                }
                 Task::Call(call) => frame::put_json(out, Kind::Call, id, call),
             }
-        });
+        };
+        match secret {
+            true => link.put_secret(put),
+            false => link.put(put),
+        }
         if let Some(key) = define {
             let index = key as usize;
             if self.defined.len() <= index {
@@ -145,15 +186,41 @@ impl WorkerSlot {
             }
             self.defined[index] = true;
         }
+        let background = job.is_background();
         let slow = matches!(job.task, Task::Call(_));
         self.slots[index] = Some(InFlight {
             serial: self.serial,
             sent: now,
             job: Some(job),
             slow,
+            background,
         });
         self.used += 1;
         Ok(())
+    }
+
+    /// Tells the process of the wrapping keys that it does not know yet.
+    fn define_wraps(&mut self, link: &Link, numbers: [KeyNumber; 2], wraps: &KeyBook<WrapRef>) {
+        for number in numbers {
+            let index = number as usize;
+            if self.defined_wraps.get(index).is_some_and(|known| *known) {
+                continue;
+            }
+            if let Some(reference) = wraps.get(number) {
+                let id = u64::from(number);
+                link.put(|out| frame::put_json(out, Kind::DefineWrap, id, reference));
+            }
+            if self.defined_wraps.len() <= index {
+                self.defined_wraps.resize(index + 1, false);
+            }
+            self.defined_wraps[index] = true;
+        }
+    }
+
+    /// Requests that go behind the others, and are here.
+    pub fn background(&self) -> usize {
+        let flights = self.slots.iter().flatten();
+        flights.filter(|flight| flight.background).count()
     }
 
     /// The job that an answer is for, and its room back. `None` for an answer to nothing we know.
@@ -171,6 +238,7 @@ impl WorkerSlot {
     pub fn take_all(&mut self) -> VecDeque<Box<Job>> {
         self.used = 0;
         self.defined.clear();
+        self.defined_wraps.clear();
         self.slots
             .drain(..)
             .flatten()

@@ -18,7 +18,16 @@ pub fn find(session: &Session, class: ObjectClass, cka_id: CkaId) -> Result<Vec<
     ])
 }
 
-/// Both classes with this CKA_ID.
+/// Every key object with this CKA_ID.
+pub fn find_all(session: &Session, cka_id: CkaId) -> Result<Vec<(ObjectClass, ObjectHandle)>, Ck> {
+    let mut all = find_pair(session, cka_id)?;
+    for handle in find(session, ObjectClass::SecretKey, cka_id)? {
+        all.push((ObjectClass::SecretKey, handle));
+    }
+    Ok(all)
+}
+
+/// Both halves of a pair with this CKA_ID.
 pub fn find_pair(session: &Session, cka_id: CkaId) -> Result<Vec<(ObjectClass, ObjectHandle)>, Ck> {
     let mut all = Vec::new();
     for class in [ObjectClass::PrivateKey, ObjectClass::PublicKey] {
@@ -34,7 +43,11 @@ pub fn find_pair(session: &Session, cka_id: CkaId) -> Result<Vec<(ObjectClass, O
 /// All key objects of the token.
 pub fn list(session: &Session, form: EcPoint) -> Result<Vec<ObjectInfo>, Ck> {
     let mut all = Vec::new();
-    for class in [ObjectClass::PrivateKey, ObjectClass::PublicKey] {
+    for class in [
+        ObjectClass::PrivateKey,
+        ObjectClass::PublicKey,
+        ObjectClass::SecretKey,
+    ] {
         for handle in
             session.find_objects(&[Attribute::Token(true), Attribute::Class(ck_class(class))])?
         {
@@ -68,15 +81,17 @@ pub fn describe(
     }
     match class {
         ObjectClass::PublicKey => info.spki = public_key::read(session, handle, form)?,
-        ObjectClass::PrivateKey => info.attributes = Some(read(session, handle)?),
+        ObjectClass::PrivateKey | ObjectClass::SecretKey => {
+            info.attributes = Some(read(session, class, handle)?)
+        }
     }
     Ok(info)
 }
 
 /// The evidence. An attribute the token does not have stays `None`; it is not guessed.
-pub fn read(session: &Session, handle: ObjectHandle) -> Result<Attributes, Ck> {
+pub fn read(session: &Session, class: ObjectClass, handle: ObjectHandle) -> Result<Attributes, Ck> {
     // The first four are the token's own testimony and cannot be set by anybody; the others repeat the template.
-    let wanted = [
+    let mut wanted = vec![
         AttributeType::Local,
         AttributeType::AlwaysSensitive,
         AttributeType::NeverExtractable,
@@ -91,6 +106,10 @@ pub fn read(session: &Session, handle: ObjectHandle) -> Result<Attributes, Ck> {
         AttributeType::Unwrap,
         AttributeType::Derive,
     ];
+    // Of a private key some tokens have no answer to these, and it is not asked.
+    if class == ObjectClass::SecretKey {
+        wanted.extend([AttributeType::Encrypt, AttributeType::Wrap]);
+    }
     let mut found = Attributes::default();
     // The binding leaves out what the token refuses to tell, so absence is an answer.
     for attribute in session.get_attributes(handle, &wanted)? {
@@ -110,16 +129,19 @@ pub fn read(session: &Session, handle: ObjectHandle) -> Result<Attributes, Ck> {
             Attribute::Decrypt(value) => found.decrypt = Some(value),
             Attribute::Unwrap(value) => found.unwrap = Some(value),
             Attribute::Derive(value) => found.derive = Some(value),
+            Attribute::Encrypt(value) => found.encrypt = Some(value),
+            Attribute::Wrap(value) => found.wrap = Some(value),
             _ => {}
         }
     }
     Ok(found)
 }
 
-/// Ours are the only two classes that are ever searched for.
+/// Ours are the only classes that are ever searched for.
 fn ck_class(class: ObjectClass) -> CkClass {
     match class {
         ObjectClass::PrivateKey => CkClass::PRIVATE_KEY,
         ObjectClass::PublicKey => CkClass::PUBLIC_KEY,
+        ObjectClass::SecretKey => CkClass::SECRET_KEY,
     }
 }

@@ -8,6 +8,7 @@ use super::verify::Verifier;
 use crate::error::Error;
 use crate::frame::KeyNumber;
 use crate::key::KeyRef;
+use crate::wrap::WrapRef;
 
 /// A handle and the epoch it was found in. Under any other epoch it may be the handle of another key: C_Sign would answer
 /// CKR_OK and sign with that.
@@ -43,6 +44,20 @@ impl Key {
     }
 }
 
+/// A wrapping key. Nothing of it can be parsed ahead.
+pub struct WrapKey {
+    pub reference: WrapRef,
+    /// Held while binding.
+    pub binding: Mutex<Option<Binding>>,
+}
+
+impl WrapKey {
+    /// The next use finds it again.
+    pub fn forget(&self) {
+        *self.binding.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 /// `None` for a number that was skipped.
 type Entry = Option<Result<Arc<Key>, Error>>;
 
@@ -50,6 +65,8 @@ type Entry = Option<Result<Arc<Key>, Error>>;
 #[derive(Default)]
 pub struct Keys {
     entries: RwLock<Vec<Entry>>,
+    /// Numbered on their own.
+    wraps: RwLock<Vec<Option<Arc<WrapKey>>>>,
 }
 
 impl Keys {
@@ -61,6 +78,24 @@ impl Keys {
             entries.resize_with(index + 1, || None);
         }
         entries[index] = Some(Key::new(reference).map(Arc::new));
+    }
+
+    pub fn define_wrap(&self, number: KeyNumber, reference: WrapRef) {
+        let mut wraps = self.wraps.write().unwrap_or_else(PoisonError::into_inner);
+        let index = number as usize;
+        if wraps.len() <= index {
+            wraps.resize_with(index + 1, || None);
+        }
+        let binding = Mutex::default();
+        wraps[index] = Some(Arc::new(WrapKey { reference, binding }));
+    }
+
+    pub fn wrap(&self, number: KeyNumber) -> Result<Arc<WrapKey>, Error> {
+        let wraps = self.wraps.read().unwrap_or_else(PoisonError::into_inner);
+        let known = wraps.get(number as usize).cloned().flatten();
+        known.ok_or_else(|| Error::Protocol {
+            what: format!("wrapping key number {number} was never defined"),
+        })
     }
 
     /// The key, or why it cannot be used.

@@ -14,6 +14,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::lock::{self, StartLock, TokenFile};
 use super::pin;
+use super::trial::{self, Trial};
 use crate::api::TokenIdentity;
 use crate::ckr;
 use crate::config::Power;
@@ -46,6 +47,8 @@ pub struct Module {
     live: RwLock<Option<Live>>,
     /// Grows with every initialisation and every login; a handle found under another epoch is not used again.
     epoch: AtomicU64,
+    /// What the trial of wrapping found; made once, and again after it failed.
+    wrap_trial: Mutex<Option<Trial>>,
     /// Counts successful initialisations.
     generation: AtomicU64,
     /// Whether the last attempt to bring the library up succeeded.
@@ -84,6 +87,7 @@ impl Module {
             profile: OnceLock::new(),
             live: RwLock::new(None),
             epoch: AtomicU64::new(0),
+            wrap_trial: Mutex::new(None),
             generation: AtomicU64::new(0),
             up: AtomicBool::new(false),
             initialised: AtomicBool::new(false),
@@ -185,6 +189,10 @@ impl Module {
             sessions: self.sessions(),
             identity: live.identity.clone(),
             limits: profile.limits(),
+            wrap: self
+                .wrap_trial()
+                .unwrap_or_else(|| Err("not tried".to_owned()))
+                .map(drop),
         })
     }
 
@@ -249,6 +257,7 @@ impl Module {
             let keeper = self.open(&pkcs11, slot)?;
             match self.login(&keeper, lock) {
                 Ok(()) => {
+                    self.try_wrapping(&keeper);
                     let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
                     *live = Some(Live {
                         pkcs11,
@@ -275,6 +284,28 @@ impl Module {
                 Err(Refusal::Race(error) | Refusal::Final(error)) => return Err(error),
             }
         }
+    }
+
+    /// What the token can do with wrapping keys, tried before anybody uses it. A failure costs wrapping and nothing else; a
+    /// generation may fail for once where other processes use the token, so it has a second chance.
+    fn try_wrapping(&self, session: &Session) {
+        let (Some(profile), false) = (self.profile.get(), matches!(self.wrap_trial(), Some(Ok(_))))
+        else {
+            return;
+        };
+        let trial = trial::run(session, profile).or_else(|_| trial::run(session, profile));
+        *self
+            .wrap_trial
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(trial);
+    }
+
+    /// What the trial of wrapping found; `None` before the token was there.
+    pub fn wrap_trial(&self) -> Option<Trial> {
+        self.wrap_trial
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The library itself; a path that cannot be loaded is a matter for people.

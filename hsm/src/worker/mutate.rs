@@ -25,6 +25,13 @@ impl SessionThread<'_> {
                 .generate(&order)
                 .map(|born| Answer::Generated(Box::new(born))),
             Call::Destroy(order) => self.destroy(&order).map(|()| Answer::Nothing),
+            Call::GenerateWrap(order) => self
+                .generate_wrap(&order)
+                .map(|born| Answer::GeneratedWrap(Box::new(born))),
+            Call::DestroyWrap(order) => self.destroy_wrap(&order).map(|()| Answer::Nothing),
+            Call::ReadBackWrap(cka_id, challenge) => self
+                .read_back_wrap(cka_id, &challenge)
+                .map(|born| Answer::GeneratedWrap(Box::new(born))),
             Call::RemovePublicHalf(serial, cka_id) => self
                 .remove_public_half(&serial, cka_id)
                 .map(|()| Answer::Nothing),
@@ -46,13 +53,13 @@ impl SessionThread<'_> {
     }
 
     /// What is there under this id; the answer "nothing" is given only by a token that is surely there.
-    fn find(&mut self, cka_id: CkaId) -> Result<Vec<ObjectInfo>, Error> {
+    pub fn find(&mut self, cka_id: CkaId) -> Result<Vec<ObjectInfo>, Error> {
         let form = self.worker.module.ec_point();
         self.climb(None, |thread, live| {
             let there = thread.worker.module.token_is_there(live);
             let session = thread.session(live)?;
             let mut found = Vec::new();
-            for (class, handle) in attributes::find_pair(session, cka_id)? {
+            for (class, handle) in attributes::find_all(session, cka_id)? {
                 found.push(attributes::describe(session, class, handle, form)?);
             }
             // "No object" decides whether a key is generated; a token whose storage is gone says it too.
@@ -106,7 +113,7 @@ impl SessionThread<'_> {
     }
 
     /// The library refused. Nothing was made only if it said so in a way that leaves no doubt, and nothing is there.
-    fn after_failure(&mut self, live: &Live, cka_id: CkaId, error: &Ck) -> Error {
+    pub fn after_failure(&mut self, live: &Live, cka_id: CkaId, error: &Ck) -> Error {
         let unknown = Error::OutcomeUnknown {
             act: Act::Generate,
             cka_id,
@@ -118,7 +125,7 @@ impl SessionThread<'_> {
         let refused_before_acting = ckr::treatment(*code).first == Rung::Stop;
         let found = self
             .session(live)
-            .and_then(|session| attributes::find_pair(session, cka_id));
+            .and_then(|session| attributes::find_all(session, cka_id));
         let nothing = matches!(found, Ok(found) if found.is_empty());
         let local_failure = matches!(
             code,
@@ -174,6 +181,16 @@ impl SessionThread<'_> {
                 what: ObjectWord::PrivateKey,
             });
         }
+        let secrets = |object: &&ObjectInfo| object.class == ObjectClass::SecretKey;
+        let count = found.iter().filter(secrets).count();
+        if count > 0 {
+            // No pair of ours shares its id with a secret key.
+            return Err(Error::Ambiguous {
+                cka_id: order.cka_id,
+                what: ObjectWord::SecretKey,
+                count,
+            });
+        }
         // A lone private key, left by an interrupted destruction, has nothing to compare; its CKA_ID was agreed.
         let others = found
             .iter()
@@ -224,7 +241,7 @@ impl SessionThread<'_> {
             .session(live)
             .map_err(|error| ckr::error(&error, None))?;
         let found =
-            attributes::find_pair(session, cka_id).map_err(|error| ckr::error(&error, None))?;
+            attributes::find_all(session, cka_id).map_err(|error| ckr::error(&error, None))?;
         match found.as_slice() {
             [] => Err(Error::NotFound {
                 cka_id,
@@ -238,15 +255,17 @@ impl SessionThread<'_> {
                         cka_id,
                     })
             }
-            [(ObjectClass::PrivateKey, _)] | [_, _, ..] => Err(Error::Ambiguous {
-                cka_id,
-                what: ObjectWord::PublicKey,
-                count: found.len(),
-            }),
+            [(ObjectClass::PrivateKey | ObjectClass::SecretKey, _)] | [_, _, ..] => {
+                Err(Error::Ambiguous {
+                    cka_id,
+                    what: ObjectWord::PublicKey,
+                    count: found.len(),
+                })
+            }
         }
     }
 
-    fn destroys(&self) -> Result<(), Error> {
+    pub fn destroys(&self) -> Result<(), Error> {
         let profile = self.worker.module.profile().ok_or(Error::WorkerLost)?;
         if profile.destroy {
             return Ok(());
@@ -258,7 +277,7 @@ impl SessionThread<'_> {
     }
 
     /// The custodians agreed on one token; this must be it.
-    fn right_token(&self, live: &Live, serial: &str, label: &str) -> Result<(), Error> {
+    pub fn right_token(&self, live: &Live, serial: &str, label: &str) -> Result<(), Error> {
         let found = &live.identity;
         for (wanted, found) in [(serial, &found.serial), (label, &found.label)] {
             if wanted != found {
@@ -289,15 +308,20 @@ fn check(order: &GenerateOrder) -> Result<(), Error> {
     if order.template != PrivateTemplate::SIGNING {
         return Err(Error::TemplateRefused);
     }
-    let printable = order.label.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    if order.label.is_empty() || order.label.len() > 64 || !printable {
-        return Err(Error::BadLabel {
-            label: order.label.clone(),
-        });
-    }
+    check_label(&order.label)?;
     if !order.scheme.allows(order.spec) {
         return Err(Error::BadKeyRef {
             cka_id: order.cka_id,
+        });
+    }
+    Ok(())
+}
+
+pub fn check_label(label: &str) -> Result<(), Error> {
+    let printable = label.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if label.is_empty() || label.len() > 64 || !printable {
+        return Err(Error::BadLabel {
+            label: label.to_owned(),
         });
     }
     Ok(())

@@ -21,7 +21,7 @@ use crate::api::ObjectClass;
 use crate::ckr::{self, Rung, Treatment};
 use crate::error::{Class, Error, ObjectWord};
 use crate::frame::{Answer, Event, KeyNumber, Kind, broken};
-use crate::key::KeyRef;
+use crate::key::{CkaId, KeyRef};
 
 /// What can go wrong in one attempt.
 pub enum Fault {
@@ -83,6 +83,10 @@ impl<'w> SessionThread<'w> {
         let outcome = match request.kind {
             Kind::Sign => match self.sign_request(request)? {
                 Ok(signature) => return outbox.signed(request.id, &signature),
+                Err(error) => Err(error),
+            },
+            Kind::Wrap => match self.wrap_request(request)? {
+                Ok(items) => return outbox.wrapped(request.id, &items),
                 Err(error) => Err(error),
             },
             Kind::Prepare | Kind::Probe => self.probe(&request.body)?.map(|()| Answer::Nothing),
@@ -211,12 +215,12 @@ impl<'w> SessionThread<'w> {
         // Private and public key each exactly once. "The first one found" is how a twin made by somebody else would get
         // to sign in our name.
         let private = one(
-            reference,
+            reference.cka_id,
             ObjectWord::PrivateKey,
             attributes::find(session, ObjectClass::PrivateKey, reference.cka_id)?,
         )?;
         let public = one(
-            reference,
+            reference.cka_id,
             ObjectWord::PublicKey,
             attributes::find(session, ObjectClass::PublicKey, reference.cka_id)?,
         )?;
@@ -337,7 +341,9 @@ impl<'w> SessionThread<'w> {
                 )
             }
             Fault::Code(other) => (stop(Class::Unsupported), ckr::error(&other, None)),
-            Fault::Error(error @ Error::WrongSignature { .. }) => {
+            Fault::Error(
+                error @ (Error::WrongSignature { .. } | Error::WrongCheckValue { .. }),
+            ) => {
                 // The handle may be stale: bind afresh, once. That it happened at all is told in any case.
                 self.worker.outbox.event(Event::Mismatch);
                 (
@@ -389,6 +395,13 @@ impl<'w> SessionThread<'w> {
         }
     }
 
+    /// Closes this thread's session, and with it every session object. Only where the library of its generation is held.
+    pub fn discard_session(&mut self) {
+        if let Some((_, session)) = self.session.take() {
+            drop(session.close());
+        }
+    }
+
     /// The next attempt finds the key again, and compares it again.
     fn forget(&mut self, key: Option<&Arc<Key>>) {
         self.handles.clear();
@@ -400,18 +413,15 @@ impl<'w> SessionThread<'w> {
 
 /// Zero or two objects are an error; never "take the first".
 pub fn one(
-    key: &KeyRef,
+    cka_id: CkaId,
     what: ObjectWord,
     found: Vec<ObjectHandle>,
 ) -> Result<ObjectHandle, Error> {
     match found.as_slice() {
         [only] => Ok(*only),
-        [] => Err(Error::NotFound {
-            cka_id: key.cka_id,
-            what,
-        }),
+        [] => Err(Error::NotFound { cka_id, what }),
         many => Err(Error::Ambiguous {
-            cka_id: key.cka_id,
+            cka_id,
             what,
             count: many.len(),
         }),

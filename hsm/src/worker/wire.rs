@@ -8,8 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::keys::Keys;
+use zeroize::{Zeroize as _, Zeroizing};
+
 use crate::error::Error;
-use crate::frame::{self, Answer, Event, Incoming, KeyNumber, Kind, Status};
+use crate::frame::{self, Answer, Event, Incoming, Item, KeyNumber, Kind, Status};
 
 /// Answers that may wait for company, and how long the first of them may. Half of what a profile keeps in flight for a
 /// session: the other half keeps this one busy while the supervisor refills.
@@ -20,7 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(1);
 pub struct Request {
     pub kind: Kind,
     pub id: u64,
-    pub body: Vec<u8>,
+    /// Erased when it goes: data keys may be in it.
+    pub body: Zeroizing<Vec<u8>>,
     pub received: Instant,
 }
 
@@ -70,10 +73,17 @@ impl Inbox {
                 );
                 continue;
             }
+            if frame.kind == Kind::DefineWrap {
+                keys.define_wrap(
+                    KeyNumber::try_from(frame.id).map_err(|_| frame::broken())?,
+                    frame.json()?,
+                );
+                continue;
+            }
             return Ok(Request {
                 kind: frame.kind,
                 id: frame.id,
-                body: frame.body.to_vec(),
+                body: Zeroizing::new(frame.body.to_vec()),
                 received: Instant::now(),
             });
         }
@@ -86,6 +96,8 @@ struct Pending {
     bytes: Vec<u8>,
     answers: usize,
     since: Option<Instant>,
+    /// Data keys are among the bytes.
+    secret: bool,
 }
 
 /// The writing end. Frames leave in the order they were put here: a status before the answers it explains.
@@ -101,12 +113,22 @@ impl Outbox {
                 bytes: Vec::new(),
                 answers: 0,
                 since: None,
+                secret: false,
             }),
         }
     }
 
     pub fn signed(&self, id: u64, signature: &[u8]) -> io::Result<()> {
         self.answer(|bytes| frame::put(bytes, Kind::Signed, id, &[signature]))
+    }
+
+    pub fn wrapped(&self, id: u64, items: &[Item]) -> io::Result<()> {
+        let mut pending = unpoisoned(self.pending.lock());
+        // What waits is sent first, so that the buffer need not grow and leave a copy of itself behind.
+        pending.flush()?;
+        pending.secret = true;
+        frame::put_items(&mut pending.bytes, id, items);
+        pending.flush()
     }
 
     pub fn done(&self, id: u64, answer: &Answer) -> io::Result<()> {
@@ -159,6 +181,9 @@ impl Pending {
         }
         // Blocks while the supervisor does not read; its reading thread does nothing else.
         let sent = (&self.socket).write_all(&self.bytes);
+        if std::mem::take(&mut self.secret) {
+            self.bytes[..].zeroize();
+        }
         self.bytes.clear();
         sent
     }

@@ -5,3 +5,4 @@ mod born;
 mod refused;
 mod second;
 mod signed;
+mod wrapped;

@@ -11,3 +11,4 @@ mod settings;
 mod shim;
 mod storage;
 mod workers;
+mod wrapping;

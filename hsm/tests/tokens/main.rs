@@ -11,3 +11,4 @@
 mod conformance;
 mod faults;
 mod support;
+mod wrapping;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use keyring::keys::{Keys, Snapshot};
 use keyring::signing::probe_key;
 use store::{CeremonyState, Store};
-use token::{Executor, Pool};
+use token::{Executor, Pool, WrapAbility};
 use trust::Member;
 use trust::tally::roles_without_member;
 
@@ -164,6 +164,21 @@ pub async fn signing(keys: &Keys, pool: &Pool, world: &World) -> Option<Check> {
     let rings = primaries.iter().map(|key| key.ring.to_string());
     let rings: Vec<String> = rings.collect();
     (!rings.is_empty()).then(|| good(what, format!("rings {}", rings.join(", "))))
+}
+
+/// Whether the token can carry wrapping keys; signing does not need it.
+pub fn wrapping(pool: &Pool) -> Check {
+    let what = "wrapping keys";
+    let advice = "encryption needs a token that wraps by AES-KW (RFC 3394); signing does not. Read the profile's field `wrap`, and \
+                  ask the vendor about CKM_AES_KEY_WRAP and C_CreateObject of secret session keys";
+    match pool.status().wrap {
+        WrapAbility::AesKw => good(
+            what,
+            "the token wraps and unwraps data keys by AES-KW, as tried",
+        ),
+        WrapAbility::Unable(reason) => note(what, format!("not on this token: {reason}"), advice),
+        WrapAbility::Unknown => note(what, "not tried", advice),
+    }
 }
 
 pub async fn token(config: &Config, world: &World) -> (Check, Option<Pool>) {

@@ -55,8 +55,9 @@ super::table! {
     Gauge HSM_PROCESSES = "chancery_hsm_processes" {} "Running worker processes.";
     Counter HSM_EVENTS = "chancery_hsm_events_total"
         { what: Of(&["signatures", "failures", "overloaded", "deadline_exceeded", "resubmitted", "sessions_reopened", "logins",
-            "reinitialised", "processes_started", "processes_killed", "circuit_opened", "mismatches", "probes", "probes_failed"]) }
-        "Signatures, failures and recoveries of the token, by kind.";
+            "reinitialised", "processes_started", "processes_killed", "circuit_opened", "mismatches", "wraps", "unwraps", "rewraps",
+            "integrity_failures", "probes", "probes_failed"]) }
+        "Signatures, wrapped data keys, failures and recoveries of the token, by kind.";
     Gauge EXECUTOR_WAITING = "chancery_executor_waiting_ceremonies" {} "Approved ceremonies that wait for an executor.";
     Gauge EXECUTOR_OLDEST_SECONDS = "chancery_executor_oldest_waiting_seconds" {}
         "How long the approved ceremony that waits longest has waited for an executor; 0 where none waits.";

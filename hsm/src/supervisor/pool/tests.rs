@@ -7,6 +7,7 @@ use super::*;
 use crate::api::GenerateOrder;
 use crate::api::PrivateTemplate;
 use crate::error::Act;
+use crate::frame::Call;
 use crate::key::{CkaId, KeyRef, KeySpec, Scheme};
 use crate::profile::Profile;
 
@@ -23,7 +24,7 @@ fn rig(slots: usize, depth: usize, queue_limit: usize) -> Rig {
         ..Profile::named("generic").unwrap().limits()
     };
     let mut pool = Pool::new(queue_limit, limits, Duration::from_secs(10), None);
-    pool.keys.number(&Arc::new(KeyRef {
+    pool.books.signing.number(&Arc::new(KeyRef {
         cka_id: CkaId([1; 16]),
         spki: Vec::new(),
         scheme: Scheme::EcdsaP256Sha256,
@@ -263,4 +264,96 @@ fn an_open_circuit_refuses_at_once_and_a_stopped_pool_says_why() {
     rig.pool.stopped = Some((Error::PinRejected, None, rig.now));
     let told = rig.sign(60_000);
     assert_eq!(told.try_recv().unwrap(), Err(Error::PinRejected));
+}
+
+type ToldItems = Receiver<Vec<Result<(), Error>>>;
+
+fn rewrap(rig: &mut Rig, millis: u64) -> ToldItems {
+    let (sender, told) = mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let reply: crate::WrapReply = Arc::new(move |_, items| {
+        let items = items.into_iter().map(|item| item.map(drop)).collect();
+        drop(sender.lock().unwrap().send(items));
+    });
+    let task = Task::Wrap {
+        op: WrapOp::Rewrap,
+        from: 0,
+        to: 1,
+        items: vec![7; 80].into(),
+    };
+    let waiter = Waiter::Items {
+        reply,
+        first: 0,
+        count: 2,
+    };
+    let deadline = rig.now + Duration::from_millis(millis);
+    let job = Job::new(task, deadline, waiter);
+    rig.act(|pool, now, after| pool.admit(job, now, after));
+    told
+}
+
+#[test]
+fn rewrapping_goes_behind_signatures_and_never_twice_to_one_session() {
+    let mut rig = rig(2, 2, 8);
+    let told: Vec<ToldItems> = (0..6).map(|_| rewrap(&mut rig, 1000)).collect();
+    assert_eq!(rig.in_flight(), [1, 1], "room is left for signatures");
+    assert_eq!(rig.pool.background.len(), 4);
+    let signed: Vec<Told> = (0..3).map(|_| rig.sign(1000)).collect();
+    assert_eq!((rig.in_flight(), rig.pool.queue.len()), (vec![2, 2], 1));
+    rig.act(|pool, now, after| {
+        let done = Outcome::Items(vec![Ok(vec![1].into()), Ok(vec![2].into())]);
+        pool.settle(0, FIRST, done, now, after);
+        pool.dispatch(now, after);
+    });
+    assert_eq!(told[0].try_recv().unwrap(), [Ok(()), Ok(())]);
+    assert_eq!(rig.pool.queue.len(), 0, "a signature took the room");
+    assert_eq!(rig.pool.background.len(), 4);
+    // The next has room, and half of the workers stay free of it while there are signatures.
+    rig.act(|pool, now, after| {
+        pool.settle(0, 2 << 16 | 1, Outcome::Signature(vec![1]), now, after);
+        pool.dispatch(now, after);
+    });
+    assert_eq!(rig.pool.background.len(), 4);
+    rig.now += FOREGROUND;
+    rig.act(|pool, now, after| pool.dispatch(now, after));
+    assert_eq!(rig.pool.background.len(), 3);
+    assert_eq!(rig.pool.counters.rewraps, 2);
+    drop(signed);
+}
+
+#[test]
+fn rewrapping_has_a_share_where_signatures_always_wait() {
+    let mut rig = rig(1, 2, 100);
+    let signed: Vec<Told> = (0..50).map(|_| rig.sign(60_000)).collect();
+    let told = rewrap(&mut rig, 60_000);
+    assert_eq!(rig.pool.background.len(), 1);
+    rig.now += BACKGROUND_SHARE * 2;
+    rig.act(|pool, now, after| {
+        pool.settle(0, FIRST, Outcome::Signature(vec![1]), now, after);
+        pool.dispatch(now, after);
+    });
+    assert_eq!(rig.pool.background.len(), 0, "its turn came");
+    assert_eq!(rig.pool.queue.len(), 48);
+    assert!(told.try_recv().is_err());
+    drop(signed);
+}
+
+#[test]
+fn rewrapping_is_bounded_and_every_item_is_told_what_became_of_it() {
+    let mut rig = rig(1, 2, 2);
+    let told: Vec<ToldItems> = (0..4).map(|_| rewrap(&mut rig, 10)).collect();
+    let limit = 2;
+    let full = Error::Overloaded { limit };
+    assert_eq!(told[3].try_recv().unwrap(), [Err(full.clone()), Err(full)]);
+    // The worker dies: what it had is in front again, and goes to the next.
+    rig.pool.slots[0].phase = Phase::Vacant { from: rig.now };
+    rig.act(|pool, now, after| pool.lost(0, now, after));
+    assert_eq!(rig.pool.background.len(), 3);
+    assert!(!rig.pool.is_idle());
+    rig.wait(11);
+    for told in &told[..3] {
+        let late = Error::DeadlineExceeded;
+        assert_eq!(told.try_recv().unwrap(), [Err(late.clone()), Err(late)]);
+    }
+    assert!(rig.pool.is_idle());
 }

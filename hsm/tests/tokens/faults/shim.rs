@@ -69,7 +69,7 @@ impl Shimmed {
     }
 
     /// Lets `work` meet the fault, and heals it a little later.
-    fn meets(&self, function: &str, fault: &str, work: impl FnOnce() + Send) {
+    pub fn meets(&self, function: &str, fault: &str, work: impl FnOnce() + Send) {
         let before = self.calls(function);
         self.inject(fault);
         std::thread::scope(|scope| {
