@@ -108,7 +108,7 @@ impl Rotation {
             Some(Late {
                 by: Some(by),
                 reason,
-            }) => text.push_str(&format!(", late by {by} ({reason})")),
+            }) => text.push_str(&format!(", late by {} ({reason})", by.rounded())),
             Some(Late { by: None, reason }) => text.push_str(&format!(", late ({reason})")),
             None => {}
         }
