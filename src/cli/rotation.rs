@@ -328,7 +328,7 @@ pub async fn run(
             }
             output.result(&report, || {
                 format!(
-                    "{} rotations of {} assets, {} of 1000 without a person, {} late, {} findings",
+                    "{} rotations of {} assets, {} of 1000 without a ceremony, {} late, {} findings",
                     report.all.rotations,
                     report.assets,
                     report.automatic_per_mille,
