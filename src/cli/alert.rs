@@ -15,7 +15,7 @@ mod many;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List alerts, those that began last first.
+    /// List alerts: the critical first, then those that began last; with `--state resolved` those that began last.
     List(List),
     /// Show one alert with its runbook and the next command.
     Show {

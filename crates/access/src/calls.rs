@@ -26,7 +26,7 @@ pub enum Call {
     ReadOpenCeremonies,
     /// Proposals and members' signatures: they authenticate themselves.
     SubmitToCeremonies,
-    /// Rotations with their reports, and the jobs of the scheduler.
+    /// Rotations, how well policies are kept, and the scheduler with its jobs.
     ReadRotations,
     /// Alerts, with who looks after each.
     ReadAlerts,

@@ -181,6 +181,18 @@ impl Span {
     pub fn divided(self, by: u64) -> Self {
         Self(self.0 / by.max(1))
     }
+
+    /// Without what does not matter to people: whole days from two days on, else whole hours from two hours on, else whole minutes
+    /// from one on.
+    pub const fn rounded(self) -> Self {
+        let unit = match self.0 {
+            n if n >= 2 * DAY => DAY,
+            n if n >= 2 * HOUR => HOUR,
+            n if n >= 60 => 60,
+            _ => 1,
+        };
+        Self(self.0 - self.0 % unit)
+    }
 }
 
 impl fmt::Display for Span {
@@ -264,6 +276,19 @@ mod tests {
             "99999999999999999999d",
         ] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_span_for_people_has_one_unit_that_matters() {
+        for (seconds, expected) in [
+            (215_663_399, "2496d"),
+            (7_201, "2h"),
+            (3_599, "59m"),
+            (59, "59s"),
+            (0, "0s"),
+        ] {
+            assert_eq!(Span::seconds(seconds).rounded().to_string(), expected);
         }
     }
 

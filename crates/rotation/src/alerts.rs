@@ -28,8 +28,11 @@ pub use facts::KeyStoreView;
 /// Alerts of a page at most.
 pub const PAGE_MAX: usize = 1_000;
 
-/// Rows that are looked at for one page of a filter.
+/// Rows that are looked at for one page of a filter that takes resolved ones.
 const LOOKED_AT: usize = 10_000;
+
+/// What an alert of a rule may be at, the gravest last.
+const LEVELS: [u8; 3] = [1, 2, 3];
 
 /// Rows that are read together.
 const TOGETHER: i64 = 1_000;
@@ -111,11 +114,11 @@ pub struct NextLevel {
     pub at: Time,
 }
 
-/// Alerts, those that began last first.
+/// Alerts: of those that are open the critical first, and those that began last first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AlertPage {
     pub alerts: Vec<AlertView>,
-    /// `after` of the next page. A page of a filter may be short, or empty, and have a next one.
+    /// `after` of the next page. A page of a filter that takes resolved ones may be short, or empty, and have a next one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -194,6 +197,28 @@ impl AlertFilter {
     }
 }
 
+/// How the place begins of what comes after the critical ones.
+const BELOW: &str = "warning/";
+
+/// The rules and levels of a severity, as far as a filter takes them.
+fn rules(filter: &AlertFilter, severity: Severity) -> Vec<(AlertName, u8)> {
+    let names = AlertName::ALL.iter().copied();
+    let names = names.filter(|name| filter.name.is_none_or(|only| only == *name));
+    names
+        .flat_map(|name| LEVELS.map(|level| (name, level)))
+        .filter(|(name, level)| name.severity(*level) == severity)
+        .collect()
+}
+
+/// Since when an alert is pending, or began to fire.
+const fn since(alert: &Alert) -> Time {
+    match alert.phase {
+        Phase::Pending { since } | Phase::Firing { since, .. } | Phase::Resolved { since, .. } => {
+            since
+        }
+    }
+}
+
 /// Behind which row a page begins: an instant and an id.
 pub(crate) fn place(after: &str) -> Option<(i64, &str)> {
     let (millis, id) = after.split_once('/')?;
@@ -234,7 +259,8 @@ impl Wanted<'_> {
 }
 
 impl Engine {
-    /// The alerts behind a place, as a page before named it, those that began last first.
+    /// The alerts behind a place, as a page before named it. Of open ones the critical first, then those that began last; where
+    /// resolved ones are asked for too, those that began last first.
     pub async fn alerts(
         &self,
         filter: &AlertFilter,
@@ -242,6 +268,69 @@ impl Engine {
         limit: usize,
     ) -> Result<AlertPage, Error> {
         let limit = limit.clamp(1, PAGE_MAX);
+        match filter.is_open() {
+            true => self.open_alerts_by_severity(filter, after, limit).await,
+            false => self.alerts_of_history(filter, after, limit).await,
+        }
+    }
+
+    async fn open_alerts_by_severity(
+        &self,
+        filter: &AlertFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<AlertPage, Error> {
+        let (first, after) = match after.map(|after| (after, after.strip_prefix(BELOW))) {
+            None => (Severity::Critical, None),
+            Some((_, Some(after))) => (Severity::Warning, Some(after)),
+            Some((after, None)) => (Severity::Critical, Some(after)),
+        };
+        let mut behind = match after {
+            None => Some((i64::MAX, String::new())),
+            Some(after) => place(after).map(|(millis, id)| (millis, id.to_owned())),
+        };
+        if behind.is_none() {
+            return Err(Error::AlertPlace);
+        }
+        let mut alerts: Vec<AlertView> = Vec::new();
+        for severity in [Severity::Critical, Severity::Warning] {
+            let is_asked = filter.severity.is_none_or(|only| only == severity);
+            if !is_asked || severity > first {
+                continue;
+            }
+            let rules = rules(filter, severity);
+            let (since_of_place, id) = behind.take().unwrap_or((i64::MAX, String::new()));
+            let room = i64::try_from(limit - alerts.len()).unwrap_or(i64::MAX);
+            let rows = self.store().open_alerts_of(
+                &rules,
+                filter.state.as_deref(),
+                (since_of_place, &id),
+                room,
+            );
+            for record in rows.await? {
+                let at = format!("{}/{}", since(&record.alert).millis(), record.id);
+                alerts.push(AlertView::of(record, self.ladder()));
+                if alerts.len() == limit {
+                    let next = match severity {
+                        Severity::Critical => at,
+                        Severity::Warning => format!("{BELOW}{at}"),
+                    };
+                    return Ok(AlertPage {
+                        alerts,
+                        next: Some(next),
+                    });
+                }
+            }
+        }
+        Ok(AlertPage { alerts, next: None })
+    }
+
+    async fn alerts_of_history(
+        &self,
+        filter: &AlertFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<AlertPage, Error> {
         let mut at = match after {
             None => (i64::MAX, String::new()),
             Some(after) => place(after)
@@ -250,17 +339,11 @@ impl Engine {
         };
         let (mut alerts, mut looked) = (Vec::new(), 0);
         loop {
-            let is_open = filter.is_open();
-            let rows = self.store().alerts_before(is_open, (at.0, &at.1), TOGETHER);
+            let rows = self.store().alerts_before((at.0, &at.1), TOGETHER);
             let rows = rows.await?;
             let full = rows.len() as i64 == TOGETHER;
             for record in rows {
-                let since = match record.alert.phase {
-                    Phase::Pending { since }
-                    | Phase::Firing { since, .. }
-                    | Phase::Resolved { since, .. } => since,
-                };
-                at = (since.millis(), record.id.clone());
+                at = (since(&record.alert).millis(), record.id.clone());
                 looked += 1;
                 if filter.takes(&record.alert) {
                     alerts.push(AlertView::of(record, self.ladder()));

@@ -476,6 +476,7 @@ impl Engine {
             by: row.principal,
             source: row.source,
             reason: row.reason,
+            compromised_since: row.compromised_since.map(from_row),
             received_at: from_row(row.received_at),
         });
         Ok((facts.collect(), whole && unreadable == 0))

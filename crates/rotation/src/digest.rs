@@ -9,7 +9,7 @@ use calendar::weekly::{WEEK, Weekly};
 use serde::Serialize;
 use store::DigestRow;
 
-use crate::alerts::{AlertFilter, AlertView, PAGE_MAX};
+use crate::alerts::{AlertFilter, AlertView};
 use crate::engine::Engine;
 use crate::engine::error::Error;
 use crate::times::to_row;
@@ -274,17 +274,32 @@ impl Engine {
     }
 
     async fn alerts_now(&self) -> Result<AlertsOfWeek, Error> {
-        let page = self.alerts(&AlertFilter::default(), None, PAGE_MAX).await?;
-        let mut firing: Vec<AlertView> = page
-            .alerts
-            .into_iter()
-            .filter(|alert| alert.state != "pending")
-            .collect();
-        let of = |severity| firing.iter().filter(|one| one.severity == severity).count();
-        let (critical, warning) = (of(Severity::Critical), of(Severity::Warning));
-        let acknowledged = firing.iter().filter(|one| one.acknowledged.is_some());
-        let acknowledged = acknowledged.count();
-        firing.sort_by(|a, b| (b.severity, a.since).cmp(&(a.severity, b.since)));
+        // As if no silence held: of one that is silenced it counts as well whether somebody looks after it.
+        let no_silence = trust::Time::from_millis(i64::MAX);
+        let (mut critical, mut warning, mut acknowledged) = (0, 0, 0);
+        for counted in self.store().open_alerts_counted(no_silence).await? {
+            if counted.state == "pending" {
+                continue;
+            }
+            let count = usize::try_from(counted.count).unwrap_or(usize::MAX);
+            let severity = counted.name.map(|name| name.severity(counted.level));
+            match severity {
+                Some(Severity::Critical) => critical += count,
+                Some(Severity::Warning) | None => warning += count,
+            }
+            if counted.state == "acknowledged" {
+                acknowledged += count;
+            }
+        }
+        let mut firing: Vec<AlertView> = Vec::new();
+        for state in ["firing", "acknowledged"] {
+            let filter = AlertFilter {
+                state: Some(state.to_owned()),
+                ..AlertFilter::default()
+            };
+            firing.extend(self.alerts(&filter, None, MOST).await?.alerts);
+        }
+        firing.sort_by(|a, b| (b.severity, b.since).cmp(&(a.severity, a.since)));
         firing.truncate(MOST);
         Ok(AlertsOfWeek {
             critical,

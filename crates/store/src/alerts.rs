@@ -58,8 +58,12 @@ statements! {
         WHERE resolved_at IS NOT NULL AND (resolved_at, id) > ($1, $2) ORDER BY resolved_at, id LIMIT $3");
     ALERTS_BEFORE = concat!("SELECT ", alert_columns!(), " FROM alert
         WHERE (since, id) < ($1, $2) ORDER BY since DESC, id DESC LIMIT $3");
-    OPEN_ALERTS_BEFORE = concat!("SELECT ", alert_columns!(), " FROM alert
-        WHERE resolved_at IS NULL AND (since, id) < ($1, $2) ORDER BY since DESC, id DESC LIMIT $3");
+    /// Of rules and levels, each as `,name:level,`, and of a state; of any where the text is empty. It walks what is open, which is
+    /// bounded for each rule.
+    OPEN_ALERTS_OF = concat!("SELECT ", alert_columns!(), " FROM alert
+        WHERE resolved_at IS NULL AND (since, id) < ($1, $2) AND $3 LIKE '%,' || name || ':' || level || ',%'
+            AND ($4 = '' OR $4 = CASE WHEN phase = 'firing' AND acknowledged_at IS NOT NULL THEN 'acknowledged' ELSE phase END)
+        ORDER BY since DESC, id DESC LIMIT $5");
     UNTOLD_ALERTS = concat!("SELECT ", alert_columns!(), " FROM alert WHERE news IS NOT NULL ORDER BY id LIMIT $1");
     /// Of those that ended among many, which are bounded for each rule.
     UNTOLD_ENDED = "SELECT name, COUNT(*) FROM alert
@@ -368,20 +372,36 @@ impl Store {
         on!(self, engine => reads::all(engine, RESOLVED_ALERTS, &values))
     }
 
-    /// Before an instant and id, those that began last first; all, or those that are not resolved.
+    /// Before an instant and id, those that began last first.
     pub async fn alerts_before(
         &self,
-        is_open: bool,
         (since, id): (i64, &str),
         limit: i64,
     ) -> Result<Vec<AlertRecord>, Error> {
         let limit = Value::Int(limit.clamp(1, MAX_PAGE));
         let values = [Value::Int(since), Value::Text(id), limit];
-        let sql = match is_open {
-            true => OPEN_ALERTS_BEFORE,
-            false => ALERTS_BEFORE,
-        };
-        on!(self, engine => reads::all(engine, sql, &values))
+        on!(self, engine => reads::all(engine, ALERTS_BEFORE, &values))
+    }
+
+    /// Before an instant and id, those of these rules and levels that are not resolved, and in a state if one is given; those that
+    /// began last first.
+    pub async fn open_alerts_of(
+        &self,
+        rules: &[(AlertName, u8)],
+        state: Option<&str>,
+        (since, id): (i64, &str),
+        limit: i64,
+    ) -> Result<Vec<AlertRecord>, Error> {
+        let rules = rules.iter().map(|(name, level)| format!("{name}:{level},"));
+        let rules = format!(",{}", rules.collect::<String>());
+        let values = [
+            Value::Int(since),
+            Value::Text(id),
+            Value::Text(&rules),
+            Value::Text(state.unwrap_or_default()),
+            Value::Int(limit.clamp(1, MAX_PAGE)),
+        ];
+        on!(self, engine => reads::all(engine, OPEN_ALERTS_OF, &values))
     }
 
     /// Those of which something is to be told.

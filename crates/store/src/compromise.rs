@@ -27,8 +27,8 @@ statements! {
     REPORT = concat!("SELECT ", report_columns!(), " FROM compromise_report WHERE id = $1");
     /// Bounded by the same number.
     OPEN_REPORTS_OF = "SELECT COUNT(*) FROM compromise_report WHERE state = 'open' AND principal = $1";
-    OPEN_REPORTS = "SELECT id, principal, asset, kid, source, reason, received_at FROM compromise_report
-        WHERE state = 'open' AND (received_at, id) < ($1, $2) ORDER BY received_at DESC, id DESC LIMIT $3";
+    OPEN_REPORTS = "SELECT id, principal, asset, kid, source, reason, received_at, compromised_since
+        FROM compromise_report WHERE state = 'open' AND (received_at, id) < ($1, $2) ORDER BY received_at DESC, id DESC LIMIT $3";
     REPORTS_BEFORE = concat!("SELECT ", report_columns!(), " FROM compromise_report
         WHERE (received_at, id) < ($1, $2) ORDER BY received_at DESC, id DESC LIMIT $3");
     DECIDE_REPORT = "UPDATE compromise_report SET state = $2, decided_at = $3, decided_by = $4, decision = $5, rotation = $6
@@ -91,6 +91,7 @@ pub struct OpenReport {
     pub source: String,
     pub reason: String,
     pub received_at: Time,
+    pub compromised_since: Option<Time>,
 }
 
 /// In its one spelling: it becomes part of commands.
@@ -145,6 +146,7 @@ impl FromColumns for OpenReport {
             source: row.text(4)?,
             reason: row.text(5)?,
             received_at: row.time(6, "compromise_report.received_at")?,
+            compromised_since: row.maybe_time(7, "compromise_report.compromised_since")?,
         })
     }
 }

@@ -24,7 +24,12 @@ pub async fn notifications(
     keys: &Keys,
 ) -> Vec<Check> {
     if config.notify.receivers.is_empty() {
-        return Vec::new();
+        let advice = "add one under [notify.receivers], then try `chancery notify test RECEIVER`";
+        return vec![note(
+            WHAT,
+            "no receiver is configured: the service tells nobody of anything",
+            advice,
+        )];
     }
     let snapshot = keys.current();
     let roster = snapshot.trusted().map(trust::Trusted::roster);

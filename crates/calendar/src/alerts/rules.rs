@@ -86,6 +86,8 @@ pub struct ReportFacts {
     pub by: String,
     /// Where it was found out.
     pub source: String,
+    /// Since when somebody else may have it, as far as that is said.
+    pub compromised_since: Option<Time>,
     /// What is said.
     pub reason: String,
     /// When it was received.
@@ -137,7 +139,10 @@ fn expiry(asset: &str, marks: [Time; 3], end: Time, now: Time) -> Option<Conditi
     let level = u8::try_from(passed).ok().filter(|level| *level > 0)?;
     let words = ["a warning", "critical", "the last warning"];
     let what = words.get(passed - 1)?;
-    let detail = format!("its version in use ends at {end}: {what}");
+    let detail = match end <= now {
+        true => format!("its version in use ended at {end}: it has expired"),
+        false => format!("its version in use ends at {end}: {what}"),
+    };
     Some(condition(AlertName::Expiry, asset, level, detail))
 }
 
@@ -254,8 +259,16 @@ pub fn of_key_store(facts: &KeyStoreFacts) -> Vec<Condition> {
 pub fn of_reports(reports: &[ReportFacts]) -> Vec<Condition> {
     let of = |one: &ReportFacts| {
         let detail = format!(
-            "{}: {} reports it since {} ({}): {}",
-            one.about, one.by, one.received_at, one.source, one.reason
+            "{}: {} reported it at {} ({}), {}: {}",
+            one.about,
+            one.by,
+            one.received_at,
+            one.source,
+            match one.compromised_since {
+                Some(since) => format!("compromised since {since} at the earliest"),
+                None => "not said since when it is compromised".to_owned(),
+            },
+            one.reason
         );
         let name = AlertName::CompromiseReported;
         Condition {
@@ -272,6 +285,47 @@ mod tests {
 
     fn at(text: &str) -> Time {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_has_expired_is_told_as_expired() {
+        let end = at("2026-12-01T00:00:00.000Z");
+        let marks = [
+            end - Span::days(30),
+            end - Span::days(7),
+            end - Span::days(1),
+        ];
+        let detail = |now| expiry("api/k", marks, end, now).unwrap().detail;
+        let day = Span::days(1);
+        assert!(detail(end - day).ends_with(": the last warning"));
+        assert!(detail(end).ends_with(": it has expired"));
+        assert!(expiry("api/k", marks, end, end - Span::days(31)).is_none());
+    }
+
+    #[test]
+    fn a_report_says_when_it_came_and_since_when_the_key_may_be_known() {
+        let mut report = ReportFacts {
+            report: "cr_1".to_owned(),
+            about: "external/k".to_owned(),
+            by: "siem".to_owned(),
+            source: "scanner".to_owned(),
+            compromised_since: Some(at("2026-11-01T00:00:00.000Z")),
+            reason: "public".to_owned(),
+            received_at: at("2026-12-01T00:00:00.000Z"),
+        };
+        let detail =
+            |report: &ReportFacts| of_reports(std::slice::from_ref(report))[0].detail.clone();
+        let said = detail(&report);
+        assert!(
+            said.contains("siem reported it at 2026-12-01T00:00:00.000Z"),
+            "{said}"
+        );
+        assert!(
+            said.contains("compromised since 2026-11-01T00:00:00.000Z"),
+            "{said}"
+        );
+        report.compromised_since = None;
+        assert!(detail(&report).contains("not said since when"));
     }
 
     fn job(succeeded_at: Option<&str>) -> JobFacts {

@@ -1,6 +1,7 @@
 //! How many rotations begin in which hour, for each resource, and the nearest hour with room.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::Serialize;
@@ -21,6 +22,16 @@ pub enum Resource {
     Team(Word),
     /// An owner that is no team.
     Owner(Word),
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token => f.write_str("the HSM"),
+            Self::Team(team) => write!(f, "the team {team}"),
+            Self::Owner(owner) => write!(f, "the owner {owner}"),
+        }
+    }
 }
 
 /// The resources that one rotation takes, by their numbers in the ledger.

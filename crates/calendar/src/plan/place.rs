@@ -390,6 +390,7 @@ impl<'a> Planner<'a> {
             waits,
             late: None,
             has_event: false,
+            is_promoted: false,
             notice: !policy.open_hours().is_always(),
         };
         self.settle(Placed {

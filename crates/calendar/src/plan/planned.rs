@@ -41,6 +41,8 @@ pub struct Rotation {
     pub late: Option<Late>,
     /// Whether it has an event already.
     pub has_event: bool,
+    /// Whether the new version is the primary already.
+    pub is_promoted: bool,
     /// Whether its policy has windows: notice goes out a day before.
     pub notice: bool,
 }
@@ -75,6 +77,11 @@ impl Rotation {
         ]
     }
 
+    /// Whether it was due and has not promoted: whatever hour it has, or its event was given.
+    pub fn is_overdue(&self, now: Time) -> bool {
+        !self.is_promoted && self.due <= now
+    }
+
     /// The reason in a sentence.
     pub fn sentence(&self) -> String {
         let cause = match self.trigger {
@@ -101,7 +108,7 @@ impl Rotation {
             Some(Late {
                 by: Some(by),
                 reason,
-            }) => text.push_str(&format!(", late by {by} ({reason})")),
+            }) => text.push_str(&format!(", late by {} ({reason})", by.rounded())),
             Some(Late { by: None, reason }) => text.push_str(&format!(", late ({reason})")),
             None => {}
         }
@@ -170,7 +177,7 @@ pub struct Counts {
     pub late: usize,
     /// That wait for something.
     pub waiting: usize,
-    /// Whose slot is over.
+    /// That were due, by what the policy says, and have not promoted.
     pub overdue: usize,
 }
 
@@ -189,7 +196,7 @@ impl Plan {
             }
             counts.late += usize::from(rotation.late.is_some());
             counts.waiting += usize::from(rotation.waits.is_some());
-            counts.overdue += usize::from(rotation.slot.hour() < self.now.hour());
+            counts.overdue += usize::from(rotation.is_overdue(self.now));
         }
         counts
     }
@@ -199,7 +206,7 @@ impl Plan {
         let overdue = self
             .rotations
             .iter()
-            .filter(|rotation| rotation.slot.hour() < self.now.hour());
+            .filter(|rotation| rotation.is_overdue(self.now));
         overdue.filter_map(|rotation| rotation.begins_at).max()
     }
 }

@@ -123,7 +123,7 @@ impl Plan {
         for conflict in &self.conflicts {
             let of = conflict.kind.as_ref().map(|kind| format!(" {kind}"));
             text.push_str(&format!(
-                "{}: {}{} rotations of {:?}, {} at most\n",
+                "{}: {}{} rotations of {}, {} at most\n",
                 conflict.hour.minute(),
                 conflict.rotations,
                 of.unwrap_or_default(),
@@ -143,7 +143,7 @@ fn row(rotation: &Rotation) -> [String; 9] {
         Consent::Ceremony => "ceremony".to_owned(),
     };
     let late = rotation.late.map(|late| match late.by {
-        Some(by) => format!("late by {by}: {}", late.reason),
+        Some(by) => format!("late by {}: {}", by.rounded(), late.reason),
         None => format!("late: {}", late.reason),
     });
     let waits = rotation.waits.map(|reason| format!("waits: {reason}"));

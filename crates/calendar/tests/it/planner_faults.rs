@@ -131,6 +131,41 @@ fn a_backlog_after_a_week_begins_in_the_first_hours_with_room() {
 }
 
 #[test]
+fn what_is_overdue_stays_so_when_its_event_has_an_hour_that_comes() {
+    let assets = (0..400)
+        .map(|n| asset(&format!("api/k{n}"), "api_key", now() - days(40)))
+        .collect();
+    let limits = Limits {
+        team_per_hour: limit(50),
+        ..Limits::default()
+    };
+    let facts = Facts {
+        limits,
+        ..facts(assets)
+    };
+    let before = plan(&facts, &policies(), &[], now(), days(30));
+    assert_eq!(before.counts().overdue, 400);
+    // As the engine writes them: each event has the hour that it was given for its beginning.
+    let (mut facts, _) = applied(&facts, &[], &before);
+    for (asset, rotation) in facts.assets.iter_mut().map(|asset| {
+        let name = asset.name.clone();
+        (asset, first(&before, name.as_str()))
+    }) {
+        asset.events[0].slot = rotation.begins_at.unwrap();
+    }
+    let after = plan(&facts, &policies(), &[], now(), days(30));
+    assert_eq!(after.counts().overdue, 400);
+    assert_eq!(after.backlog_cleared_at(), before.backlog_cleared_at());
+    // Promoted is not overdue, however late.
+    for asset in facts.assets.iter_mut().take(100) {
+        asset.events[0].published_at = Some(now() - days(1));
+        asset.events[0].promoted_at = Some(now());
+    }
+    let promoted = plan(&facts, &policies(), &[], now(), days(30));
+    assert_eq!(promoted.counts().overdue, 300);
+}
+
+#[test]
 fn ten_thousand_due_in_one_hour_are_spread_and_what_has_no_room_is_named() {
     let assets: Vec<_> = (0..10_000)
         .map(|n| {

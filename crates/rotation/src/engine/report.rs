@@ -267,6 +267,9 @@ impl Engine {
     }
 }
 
+/// Rules that a recommendation names.
+const NAMED: usize = 5;
+
 fn recommendations(
     plan: &calendar::Plan,
     overdue: usize,
@@ -285,15 +288,27 @@ fn recommendations(
         ));
     }
     if let Some(count) = waiting.get("person") {
-        texts.push(format!("{count} rotations failed and wait for a person"));
+        texts.push(format!(
+            "{count} rotations wait for a person: a keeper who reports a step, or somebody who tries again what failed"
+        ));
     }
     if !plan.unplanned.is_empty() {
         let count = plan.unplanned.len();
         texts.push(format!("{count} assets have no date: give each a policy"));
     }
     if !plan.exceptions.is_empty() {
-        let count = plan.exceptions.len();
-        texts.push(format!("{count} rules of frameworks are not kept"));
+        let mut named: Vec<String> = plan
+            .exceptions
+            .iter()
+            .map(|one| format!("{} {} of {}", one.framework, one.paragraph, one.key_type))
+            .collect();
+        let count = named.len();
+        if count > NAMED {
+            named.truncate(NAMED);
+            named.push(format!("{} more", count - NAMED));
+        }
+        let named = named.join(", ");
+        texts.push(format!("{count} rules of frameworks are not kept: {named}"));
     }
     texts
 }

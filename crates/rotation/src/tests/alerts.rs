@@ -398,3 +398,58 @@ async fn a_storm_of_ten_thousand_conditions_is_kept_once_and_told_together() {
     assert!(world.store.leaves(0, 10).await.unwrap().is_empty());
     assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_critical_alert_is_found_behind_ten_thousand_later_warnings_and_the_digest_counts_all() {
+    let world = World::new(Place::sqlite().await, 0);
+    let engine = world.engine("one");
+    let of = |name, subject: String| Condition {
+        name,
+        subject,
+        level: 1,
+        detail: "d".to_owned(),
+        by: None,
+    };
+    let mut observed = Observed {
+        scopes: [Scope::Assets, Scope::Reports].into(),
+        conditions: vec![
+            of(AlertName::RotationOverdue, "external/early".to_owned()),
+            of(AlertName::CompromiseReported, "cr_1".to_owned()),
+        ],
+        ..Observed::default()
+    };
+    engine.write_look(&observed, world.now()).await.unwrap();
+    let late = (0..MOST_OPEN - 1).map(|n| of(AlertName::RotationOverdue, format!("external/a{n}")));
+    observed.conditions.extend(late);
+    let later = world.now() + Span::seconds(30);
+    engine.write_look(&observed, later).await.unwrap();
+    let page = async |filter: AlertFilter, after: Option<&str>| {
+        engine.alerts(&filter, after, 3).await.unwrap()
+    };
+    let critical = page(
+        AlertFilter {
+            severity: Some(Severity::Critical),
+            ..AlertFilter::default()
+        },
+        None,
+    );
+    let critical = critical.await;
+    assert_eq!((critical.alerts.len(), critical.next), (1, None));
+    let named = page(
+        AlertFilter {
+            name: Some(AlertName::CompromiseReported),
+            ..AlertFilter::default()
+        },
+        None,
+    );
+    assert_eq!(named.await.alerts, critical.alerts);
+    // Without a filter it is the first; the next page goes on with the warnings.
+    let first = page(AlertFilter::default(), None).await;
+    assert_eq!(first.alerts[0], critical.alerts[0]);
+    let next = page(AlertFilter::default(), first.next.as_deref()).await;
+    assert!(next.alerts.iter().all(|one| !first.alerts.contains(one)));
+    assert_eq!(next.alerts[0].severity, Severity::Warning);
+    let week = engine.week(world.now()).await.unwrap();
+    assert_eq!((week.alerts.critical, week.alerts.warning), (1, MOST_OPEN));
+    assert_eq!(week.alerts.first[0].id, critical.alerts[0].id);
+}

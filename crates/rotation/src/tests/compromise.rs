@@ -103,7 +103,7 @@ pub async fn a_report_calls_people_until_somebody_decides(place: Place) {
         (siem.id.as_str(), "critical")
     );
     let detail = &of_siem.detail;
-    let begins = format!("{ASSET}: siem reports it since ");
+    let begins = format!("{ASSET}: siem reported it at ");
     assert!(detail.starts_with(&begins), "{detail}");
     let why = ("olga", "a test key");
     let dismissed = one.dismiss_compromise(&first.0.id, why).await.unwrap();

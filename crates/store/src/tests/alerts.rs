@@ -252,19 +252,30 @@ pub async fn alerts_are_read_in_pages_and_forgotten_when_they_are_old(place: Pla
     assert_eq!(ids(&first), [id(3), id(4)]);
     let rest = store.open_alerts(&id(4), 2).await.unwrap();
     assert_eq!(ids(&rest), [id(5)]);
-    let newest = store.alerts_before(false, (i64::MAX, ""), 2).await.unwrap();
+    let newest = store.alerts_before((i64::MAX, ""), 2).await.unwrap();
     assert_eq!(ids(&newest), [id(5), id(4)]);
     let place_of = (NOW + 30, id(4));
     let older = store
-        .alerts_before(false, (place_of.0, &place_of.1), 10)
+        .alerts_before((place_of.0, &place_of.1), 10)
         .await
         .unwrap();
     assert_eq!(ids(&older), [id(3), id(2), id(1)]);
-    let open = store
-        .alerts_before(true, (place_of.0, &place_of.1), 10)
-        .await
-        .unwrap();
-    assert_eq!(ids(&open), [id(3)]);
+    let open = async |rules: &[(AlertName, u8)], state| {
+        let behind = (place_of.0, place_of.1.as_str());
+        let rows = store.open_alerts_of(rules, state, behind, 10);
+        ids(&rows.await.unwrap())
+    };
+    let rule = [(AlertName::RotationOverdue, 1)];
+    assert_eq!(open(&rule, None).await, [id(3)]);
+    assert_eq!(open(&rule, Some("firing")).await, [id(3)]);
+    assert!(open(&rule, Some("acknowledged")).await.is_empty());
+    assert!(
+        open(&[(AlertName::RotationOverdue, 2)], None)
+            .await
+            .is_empty()
+    );
+    assert!(open(&[(AlertName::Expiry, 1)], None).await.is_empty());
+    assert!(open(&[], None).await.is_empty());
     let resolved = store.resolved_alerts((NOW, ""), 10).await.unwrap();
     assert_eq!(ids(&resolved), [id(1), id(2)]);
     assert_eq!(store.forget_alerts(at(6), 10).await.unwrap(), 1);

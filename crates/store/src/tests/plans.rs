@@ -450,7 +450,7 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (alerts::OPEN_ALERTS, "alert_open"),
         (alerts_counted::OPEN_ALERTS_COUNTED, "alert_open"),
         // Of what is open, by either of its indexes.
-        (alerts::OPEN_ALERTS_BEFORE, "alert_open"),
+        (alerts::OPEN_ALERTS_OF, "alert_open"),
         (alerts::RESOLVED_ALERTS, "alert_resolved"),
         (alerts::ALERTS_BEFORE, "alert_since"),
         (alerts::UNTOLD_ALERTS, "alert_news"),

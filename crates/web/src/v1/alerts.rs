@@ -26,10 +26,10 @@ struct Asked {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AlertsAnswer {
-    /// Those that began last first.
+    /// Of those that are open the critical first, then those that began last first.
     #[schema(value_type = Vec<Object>)]
     alerts: Vec<AlertView>,
-    /// `after` of the next page. A page of a filter may be short, or empty, and have a next one.
+    /// `after` of the next page. A page that takes resolved ones and has a filter may be short, or empty, and have a next one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }

@@ -35,13 +35,14 @@ pub fn of_operation(id: &str) -> Option<Call> {
         }
         "propose" | "submit_signature" | "open_statement" | "sign_statement" | "sign_order"
         | "stop_signing" => Call::SubmitToCeremonies,
-        "rotation_events" | "rotation_event" | "asset_events" | "jobs" => Call::ReadRotations,
+        "rotation_events" | "rotation_event" | "asset_events" | "jobs" | "rotation_report"
+        | "scheduler_status" => Call::ReadRotations,
         "alerts" | "alert" | "compromise_reports" => Call::ReadAlerts,
         "acknowledge_alert" | "silence_alert" | "unsilence_alert" => Call::AttendToAlerts,
         "schedule_rotation" | "rotation_plan" | "execute_rotation" | "rotation_keys"
-        | "rotation_cleanup" | "rotation_report" | "scheduler_status" | "pause_scheduler"
-        | "resume_scheduler" | "cancel_rotation" | "roll_back_rotation" | "retry_rotation"
-        | "hold_rotation" | "release_rotation" | "simulate_rotations" => Call::AdministerRotations,
+        | "rotation_cleanup" | "pause_scheduler" | "resume_scheduler" | "cancel_rotation"
+        | "roll_back_rotation" | "retry_rotation" | "hold_rotation" | "release_rotation"
+        | "simulate_rotations" => Call::AdministerRotations,
         "emergency_rotation" | "dismiss_compromise" | "declare_compromise" => {
             Call::DeclareEmergency
         }

@@ -55,6 +55,7 @@ impl Planner<'_> {
             waits,
             late: None,
             has_event: true,
+            is_promoted: event.promoted_at.is_some(),
             notice: !policy.open_hours().is_always(),
         };
         let begun = event.published_at.or(event.promoted_at).is_some();

@@ -117,6 +117,27 @@ async fn an_administrator_schedules_executes_cancels_and_sees_what_happens() {
 }
 
 #[tokio::test]
+async fn an_operator_reads_what_the_check_of_compliance_asks_for_and_changes_nothing() {
+    let fixture = fixture().await;
+    for path in [
+        "/v1/key-rotation/scheduler/status",
+        "/v1/key-rotation/report",
+        "/v1/policies",
+        "/v1/inventory?limit=100",
+        "/v1/keys?limit=100",
+        "/v1/orders?limit=100",
+        "/v1/alerts?limit=100",
+    ] {
+        let read = fixture.get_as(OPERATOR, path).await;
+        assert_eq!(read.status, StatusCode::OK, "{path}");
+    }
+    let pause = "/v1/key-rotation/scheduler/pause";
+    let body = json!({ "reason": "r", "until": "2030-01-01T00:00:00Z" });
+    let refused = post_as(&fixture, OPERATOR, pause, body).await;
+    assert_eq!(refused.code(), "forbidden");
+}
+
+#[tokio::test]
 async fn threat_rotation_is_tested_where_nobody_said_that_it_is_not_production() {
     let fixture = fixture().await;
     let post = async |body: Value| {
