@@ -301,7 +301,7 @@ fn commands_whose_database_file_is_away_name_it_and_make_none() {
     for arguments in [["asset", "list"], ["ring", "list"], ["alert", "list"]] {
         let said = installation.try_chancery(arguments);
         assert_eq!(said.code, Some(4), "{said:?}");
-        let text = &said.stderr;
+        let text = String::from_utf8_lossy(&said.stdout);
         let path = file.display().to_string();
         assert!(
             text.contains(&path) && text.contains("chancery migrate"),
