@@ -5,6 +5,7 @@ mod alerts;
 mod compromise;
 mod declare;
 mod engine;
+mod faults;
 mod frozen;
 mod grace;
 mod jobs;

@@ -199,8 +199,8 @@ impl Signing {
         }
         let id = &task.event.id;
         let reason = match why.0 {
-            // Until it permits the next use.
-            Reason::OrderInterval => Reason::OrderInterval,
+            // Until it permits the next use, or people give another order.
+            reason @ (Reason::OrderInterval | Reason::OrderUsedUp) => reason,
             _ => Reason::Approval,
         };
         Ok(Answer::waits(
