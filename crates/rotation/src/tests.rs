@@ -2,6 +2,7 @@
 //! in memory.
 
 mod alerts;
+mod away;
 mod compromise;
 mod declare;
 mod engine;

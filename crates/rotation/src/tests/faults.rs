@@ -26,7 +26,7 @@ async fn told(ring: &Ring, id: &str) -> Vec<String> {
 }
 
 /// It ends with one new key, which came into use once.
-async fn ends_once(ring: &Ring, scheduler: &Scheduler, id: &str) {
+pub(super) async fn ends_once(ring: &Ring, scheduler: &Scheduler, id: &str) {
     assert_eq!(ring.waits_for(scheduler, id).await, None);
     assert_eq!(ring.row(id).await.state, "done");
     assert_eq!(ring.primary().await, 2);
