@@ -2,9 +2,11 @@
 //! in memory.
 
 mod alerts;
+mod away;
 mod compromise;
 mod declare;
 mod engine;
+mod faults;
 mod frozen;
 mod grace;
 mod jobs;

@@ -13,7 +13,7 @@ use keyring::keys::{Key, Keys, Ring};
 use keyring::rotation::{self, RingChange};
 use log::Log;
 use serde_json::json;
-use store::{CeremonyState, OrderRow, Store};
+use store::{CeremonyRow, CeremonyState, OrderRow, Store};
 use trust::plan::Blocked;
 use trust::{KeyState, Request, Safety, error_chain};
 
@@ -143,8 +143,7 @@ impl Signing {
             (S::Rejected | S::Expired | S::Cancelled | S::Failed, _) => return Ok(None),
         };
         let request = Request::decode(&row.request).ok();
-        let late = request.is_some_and(|request| at(task.now) > request.execute_by);
-        if late && matches!(row.state, S::Draft | S::Proposed | S::Approved) {
+        if request.is_some_and(|request| has_lapsed(task, &row, &request)) {
             return Ok(None);
         }
         Ok(Some(Waits {
@@ -199,8 +198,8 @@ impl Signing {
         }
         let id = &task.event.id;
         let reason = match why.0 {
-            // Until it permits the next use.
-            Reason::OrderInterval => Reason::OrderInterval,
+            // Until it permits the next use, or people give another order.
+            reason @ (Reason::OrderInterval | Reason::OrderUsedUp) => reason,
             _ => Reason::Approval,
         };
         Ok(Answer::waits(
@@ -233,8 +232,12 @@ impl Signing {
             let id = row.id.to_string();
             let found = self.store.ceremony(&id).await.map_err(unavailable)?;
             let Some(found) = found else { continue };
-            let request = Request::decode(&found.request).ok();
-            if request.and_then(|request| request.ticket).as_ref() == Some(&task.event.id) {
+            let Ok(request) = Request::decode(&found.request) else {
+                continue;
+            };
+            if request.ticket.as_ref() == Some(&task.event.id)
+                && !has_lapsed(task, &found, &request)
+            {
                 return Ok(Some(id));
             }
         }
@@ -501,6 +504,12 @@ fn wait_for(blocked: Blocked) -> Answer {
         Blocked::NotReady { ready_at, .. } => Answer::WaitUntil(from_row(ready_at)),
         blocked => Answer::person(blocked.to_string()),
     }
+}
+
+/// Nobody may carry it out any more.
+fn has_lapsed(task: Task<'_>, row: &CeremonyRow, request: &Request) -> bool {
+    use CeremonyState as S;
+    at(task.now) > request.execute_by && matches!(row.state, S::Draft | S::Proposed | S::Approved)
 }
 
 fn unavailable(error: store::Error) -> Answer {

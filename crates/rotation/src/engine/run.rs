@@ -483,7 +483,7 @@ impl Engine {
             false => EventState::Waiting,
         };
         let pause = match reason {
-            Some(Reason::Held | Reason::Paused | Reason::Approval) => LATER,
+            Some(Reason::Held | Reason::Paused | Reason::Approval | Reason::OrderUsedUp) => LATER,
             Some(Reason::Person) => SAID,
             _ => SOON,
         };

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::rings::{DAY, RING, Ring, executed};
 use crate::drivers::{Doing, Driver, Drivers, Rings, Signing, Task, Usage};
+use crate::engine::error::Error;
 use crate::engine::{Engine, Parts, Ran};
 use crate::facts::InstallationFacts;
 use crate::inventory::InventoryService;
@@ -17,7 +18,10 @@ use crate::jobs::Installation;
 use crate::policies::{PolicyService, caches_of};
 use crate::times::to_row;
 
-/// The driver of rings, which stops before what it is told.
+/// What came of a look, or why nothing did.
+pub(super) type Run = JoinHandle<Result<Ran, Error>>;
+
+/// The driver of rings, which stops before or after what it is told.
 pub(super) struct Freezes {
     pub(super) inner: Signing,
     at: Mutex<Option<&'static str>>,
@@ -53,7 +57,9 @@ macro_rules! freezes {
             $(fn $method<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
                 Box::pin(async move {
                     self.reached(stringify!($method)).await;
-                    self.inner.$method(task).await
+                    let answer = self.inner.$method(task).await;
+                    self.reached(concat!(stringify!($method), " done")).await;
+                    answer
                 })
             })*
         }
@@ -85,15 +91,15 @@ impl Two {
         }
     }
 
-    /// The replica goes on with it until it freezes at this step.
-    pub(super) async fn freezes(&self, id: &str, step: &'static str) -> JoinHandle<Ran> {
+    /// The replica goes on with it until it freezes at this step, or with ` done` after what it does.
+    pub(super) async fn freezes(&self, id: &str, step: &'static str) -> Run {
         *self.driver.at.lock().unwrap() = Some(step);
         for _ in 0..40 {
             let (engine, event) = (self.one.clone(), id.to_owned());
-            let mut run = tokio::spawn(async move { engine.run(&event).await.unwrap() });
+            let mut run = tokio::spawn(async move { engine.run(&event).await });
             tokio::select! {
                 () = self.driver.frozen.notified() => return run,
-                ran = &mut run => match ran.unwrap() {
+                ran = &mut run => match ran.unwrap().unwrap() {
                     Ran::Waits { look_at, .. } => self.ring.until(to_row(look_at)),
                     other => panic!("{step}: {other:?}"),
                 },
@@ -122,15 +128,20 @@ impl Two {
         assert_eq!(ran, Ran::Ended { state: "cancelled" });
     }
 
+    /// It wakes, and goes on.
+    pub(super) async fn wakes(&self, run: Run) -> Result<Ran, Error> {
+        self.driver.wakes.notify_one();
+        run.await.unwrap()
+    }
+
     /// It wakes, and writes nothing: neither a leaf nor a row that counts.
-    pub(super) async fn wakes_for_nothing(&self, run: JoinHandle<Ran>) {
+    pub(super) async fn wakes_for_nothing(&self, run: Run) {
         let store = &self.ring.place.store;
         let before = (
             store.log_size().await.unwrap(),
             store.version().await.unwrap(),
         );
-        self.driver.wakes.notify_one();
-        assert_eq!(run.await.unwrap(), Ran::Overtaken);
+        assert_eq!(self.wakes(run).await.unwrap(), Ran::Overtaken);
         let after = (
             store.log_size().await.unwrap(),
             store.version().await.unwrap(),
@@ -138,7 +149,7 @@ impl Two {
         assert_eq!(before, after);
     }
 
-    async fn uses_left(&self) -> u32 {
+    pub(super) async fn uses_left(&self) -> u32 {
         let service = self.ring.service();
         let (orders, _) = service.orders((i64::MAX, ""), 10).await.unwrap();
         orders[0].left

@@ -51,7 +51,7 @@ impl ResultSigner for Robot {
 pub(super) struct Ring {
     pub(super) place: Place,
     custodians: Arc<Custodians>,
-    token: SoftwareToken,
+    pub(super) token: SoftwareToken,
     settings: Settings,
     pub(super) keys: Arc<Keys>,
     env: Env,
@@ -348,7 +348,10 @@ async fn a_ring_under_a_standing_order_rotates_by_the_scheduler() {
     let event = ring.checked(&scheduler).await;
     assert_eq!((event.version, event.consent.as_str()), (3, "ceremony"));
     let id = &event.id;
-    assert_eq!(ring.waits_for(&scheduler, id).await, Some(Reason::Approval));
+    assert_eq!(
+        ring.waits_for(&scheduler, id).await,
+        Some(Reason::OrderUsedUp)
+    );
     let detail = ring.row(id).await.detail.unwrap();
     assert!(
         detail.contains(id) && detail.contains("ceremony new generate"),
