@@ -11,6 +11,7 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use cryptoki::context::Function;
 use cryptoki::error::{Error as Ck, RvError};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
@@ -64,8 +65,8 @@ impl SessionThread<'_> {
         Ok(of(head.from)
             .and_then(|from| Ok((from, of(head.to)?)))
             .and_then(|(from, to)| {
-                self.able_to_wrap()?;
                 self.climb(None, |thread, live| {
+                    thread.able_to_wrap(live)?;
                     let outcome = thread.wrap_once(live, head.op, &from, &to, &items);
                     if outcome.is_err() {
                         from.forget();
@@ -77,12 +78,23 @@ impl SessionThread<'_> {
             }))
     }
 
-    /// What the trial at the start found.
-    pub fn able_to_wrap(&self) -> Result<(), Error> {
-        match self.worker.module.wrap_trial() {
+    /// What the trial at the start found. Where the token was at fault then, it is tried again: a start in a bad moment costs
+    /// no worker its life, and a fault that goes on is one for the ladder.
+    pub fn able_to_wrap(&mut self, live: &Live) -> Result<(), Fault> {
+        let worker = self.worker;
+        if matches!(worker.module.wrap_trial(), Some(Err(unable)) if unable.passes) {
+            worker.module.try_wrapping(self.session(live)?);
+        }
+        match worker.module.wrap_trial() {
             Some(Ok(_)) => Ok(()),
-            Some(Err(reason)) => Err(Error::CannotWrap { reason }),
-            None => Err(Error::WorkerLost),
+            Some(Err(unable)) if unable.passes => {
+                Err(Ck::Pkcs11(RvError::DeviceError, Function::WrapKey).into())
+            }
+            Some(Err(unable)) => Err(Error::CannotWrap {
+                reason: unable.reason,
+            }
+            .into()),
+            None => Err(Error::WorkerLost.into()),
         }
     }
 
