@@ -2,6 +2,7 @@
 //! then refuses.
 
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap as _};
+use cryptoki::context::Function;
 use cryptoki::error::{Error as Ck, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
@@ -19,15 +20,15 @@ pub type Trial = Result<String, Unable>;
 #[derive(Clone, Debug)]
 pub struct Unable {
     pub reason: String,
-    /// The token may be able another time: what it said is no refusal but a fault.
-    pub passes: bool,
+    /// What the token said, where that is no refusal but a fault: it may be able another time.
+    pub fault: Option<(RvError, Function)>,
 }
 
 impl From<&str> for Unable {
     fn from(reason: &str) -> Self {
         Self {
             reason: reason.to_owned(),
-            passes: false,
+            fault: None,
         }
     }
 }
@@ -117,13 +118,14 @@ fn in_software(kek: &[u8]) -> Option<[u8; WRAPPED]> {
 }
 
 fn failed(step: &str, error: &Ck) -> Unable {
-    let passes = match error {
-        Ck::Pkcs11(code, _) => ckr::treatment(*code).first != Rung::Stop,
-        _ => false,
+    let fault = match error {
+        Ck::Pkcs11(code, function) => Some((*code, *function)),
+        _ => None,
     };
+    let fault = fault.filter(|(code, _)| ckr::treatment(*code).first != Rung::Stop);
     let reason = match error {
         Ck::Pkcs11(RvError::MechanismInvalid, _) => format!("{step}: no such mechanism"),
         other => format!("{step}: {}", ckr::error(other, None)),
     };
-    Unable { reason, passes }
+    Unable { reason, fault }
 }

@@ -11,7 +11,6 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use cryptoki::context::Function;
 use cryptoki::error::{Error as Ck, RvError};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
@@ -24,6 +23,7 @@ use super::attributes;
 use super::keys::WrapKey;
 use super::module::Live;
 use super::session_thread::{Fault, SessionThread, one};
+use super::trial::Unable;
 use super::wire::Request;
 use crate::api::ObjectClass;
 use crate::ckr;
@@ -82,14 +82,15 @@ impl SessionThread<'_> {
     /// no worker its life, and a fault that goes on is one for the ladder.
     pub fn able_to_wrap(&mut self, live: &Live) -> Result<(), Fault> {
         let worker = self.worker;
-        if matches!(worker.module.wrap_trial(), Some(Err(unable)) if unable.passes) {
+        if matches!(worker.module.wrap_trial(), Some(Err(unable)) if unable.fault.is_some()) {
             worker.module.try_wrapping(self.session(live)?);
         }
         match worker.module.wrap_trial() {
             Some(Ok(_)) => Ok(()),
-            Some(Err(unable)) if unable.passes => {
-                Err(Ck::Pkcs11(RvError::DeviceError, Function::WrapKey).into())
-            }
+            Some(Err(Unable {
+                fault: Some((code, function)),
+                ..
+            })) => Err(Ck::Pkcs11(code, function).into()),
             Some(Err(unable)) => Err(Error::CannotWrap {
                 reason: unable.reason,
             }
