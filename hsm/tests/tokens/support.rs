@@ -215,6 +215,25 @@ pub fn started(config: TokenConfig, power: Power) -> Supervisor {
     supervisor
 }
 
+/// Waits until so many processes are past their start.
+pub fn all_ready(supervisor: &Supervisor, processes: usize) {
+    let until = soon();
+    loop {
+        let health = supervisor.health();
+        if health
+            .processes
+            .iter()
+            .filter(|process| process.ready)
+            .count()
+            >= processes
+        {
+            return;
+        }
+        assert!(Instant::now() < until, "{health:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Far enough for a busy machine; nothing here asserts a time.
 pub fn soon() -> Instant {
     within(30_000)

@@ -183,8 +183,10 @@ fn a_black_hole_is_left_by_killing_the_worker() {
         keys,
         _token,
     } = rig(400);
+    // Stopped between two calls: in the middle of one it might hold a lock on SoftHSM's files, which no network HSM has,
+    // and every later start would wait for it. A start is such calls, so both workers are past theirs.
+    all_ready(&signer, 2);
     keys.iter().for_each(|key| assert_signs(&signer, key, 1));
-    // Stopped between two calls: in the middle of one it might hold a lock on SoftHSM's files, which no network HSM has.
     let stopped = server.handlers();
     server.signal_handlers(Signal::STOP);
     let load = under_load(&signer, &keys, |served| {

@@ -67,17 +67,7 @@ fn many_workers_that_start_at_once_on_one_token_all_get_ready() {
         for signer in &all {
             signer.wait_ready(until).unwrap();
             assert_signs(signer, &key, 1);
-            while signer
-                .health()
-                .processes
-                .iter()
-                .filter(|process| process.ready)
-                .count()
-                < 2
-            {
-                assert!(Instant::now() < until, "{:?}", signer.health());
-                pause(5);
-            }
+            all_ready(signer, 2);
             assert_eq!(signer.health().last_error, None, "no start failed");
         }
         assert_eq!(shimmed.calls("C_Login"), before + round * 12);
