@@ -1,8 +1,10 @@
-//! The executor is away while a rotation of a ring runs.
+//! The token and the executor are away while a rotation of a ring runs.
 
 use std::time::Duration;
 
 use calendar::words::Reason;
+use testkit::token::Fault;
+use token::Error as TokenError;
 
 use super::faults::ends_once;
 use super::rings::{DAY, Ring, executed};
@@ -14,6 +16,49 @@ async fn left(ring: &Ring) -> u32 {
     let service = ring.service();
     let (orders, _) = service.orders((i64::MAX, ""), 10).await.unwrap();
     orders[0].left
+}
+
+/// Its generation did not happen, or it did, the answer was lost and nobody can look. The engine sees of it that the executor does not
+/// come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_the_token_is_away_while_a_rotation_runs() {
+    for (fault, uses_left) in [(Fault::Before, 1), (Fault::After, 2)] {
+        let ring = Ring::new().await;
+        ring.order(3).await;
+        let (scheduler, mut runner) = (ring.scheduler(), ring.runner());
+        ring.wait(87 * DAY);
+        let id = ring.checked(&scheduler).await.id;
+        ring.waits_for(&scheduler, &id).await;
+        ring.token.fail_generation(fault);
+        if fault == Fault::After {
+            ring.token.fail_signing(TokenError::Stopped);
+        }
+        let round = runner.round(&|| false).await.unwrap();
+        assert!(round.unavailable.is_some(), "{round:?}");
+        let mut looks = 0;
+        loop {
+            let waits = ring.waits_for(&scheduler, &id).await;
+            assert_eq!(waits, Some(Reason::Executor), "{fault:?}");
+            let row = ring.row(&id).await;
+            let (ceremony, detail) = (row.ceremony.unwrap(), row.detail.unwrap());
+            assert!(detail.contains(&ceremony), "{fault:?}: {detail}");
+            assert_eq!((row.state.as_str(), ring.primary().await), ("waiting", 1));
+            ring.wait(AWAY);
+            let round = runner.round(&|| false).await.unwrap();
+            if !round.executed.is_empty() {
+                assert_eq!(round.executed.len(), 1, "{round:?}");
+                break;
+            }
+            looks += 1;
+            assert!(looks < 4, "{round:?}");
+            if looks == 2 {
+                ring.token.heal();
+            }
+        }
+        assert_eq!(executed(&mut runner).await, 0, "{fault:?}");
+        ends_once(&ring, &scheduler, &id).await;
+        assert_eq!(left(&ring).await, uses_left, "{fault:?}");
+    }
 }
 
 /// The last use is lost with an executor that was away for a day: its rotation says so, and goes on under the next order.
