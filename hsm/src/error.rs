@@ -90,7 +90,7 @@ pub enum Error {
     WrongRewrap { cka_id: CkaId },
     /// The key was made with an unwrap template (strict mode): data keys stay in the token, and this format opens them.
     #[error(
-        "the wrapping key {cka_id} lets no data key out of the token (strict mode); this ciphertext format is not available          with it"
+        "the wrapping key {cka_id} lets no data key out of the token (strict mode); this ciphertext format is not available with it"
     )]
     StrictKey { cka_id: CkaId },
     #[error("this token cannot carry wrapping keys: {reason}")]

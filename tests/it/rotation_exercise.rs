@@ -410,7 +410,10 @@ fn a_lost_answer_begins_once_and_a_service_that_was_away_is_said(
     until("the rotation is begun", || {
         way.has_lost() && operator.newest(ASSET)["id"] != before["id"]
     });
-    // Nothing listens on port 0. A signature may be refused first; then it is the look at the rotation.
+    // It was found, and is looked at.
+    way.lose_the_answer_to("GET /v1/key-rotation/events/kr_");
+    until("a look is lost", || way.has_lost());
+    // Nothing listens on port 0.
     way.lead_to(0);
     until("it is away for several looks", || way.turned_away() > 4);
     way.lead_to(port);

@@ -1,6 +1,7 @@
 //! What happened in a week and what comes in the next one, for people who are not called: usage, rotations, open alerts, plans. Of
 //! each list so much as a mail can say.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use calendar::Time;
@@ -299,7 +300,7 @@ impl Engine {
             };
             firing.extend(self.alerts(&filter, None, MOST).await?.alerts);
         }
-        firing.sort_by(|a, b| (b.severity, b.since).cmp(&(a.severity, a.since)));
+        firing.sort_by_key(|one| Reverse((one.severity, one.since)));
         firing.truncate(MOST);
         Ok(AlertsOfWeek {
             critical,

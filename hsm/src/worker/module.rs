@@ -191,8 +191,9 @@ impl Module {
             limits: profile.limits(),
             wrap: self
                 .wrap_trial()
-                .unwrap_or_else(|| Err("not tried".to_owned()))
-                .map(drop),
+                .unwrap_or_else(|| Err("not tried".into()))
+                .map(drop)
+                .map_err(|unable| unable.reason),
         })
     }
 
@@ -288,7 +289,7 @@ impl Module {
 
     /// What the token can do with wrapping keys, tried before anybody uses it. A failure costs wrapping and nothing else; a
     /// generation may fail for once where other processes use the token, so it has a second chance.
-    fn try_wrapping(&self, session: &Session) {
+    pub fn try_wrapping(&self, session: &Session) {
         let (Some(profile), false) = (self.profile.get(), matches!(self.wrap_trial(), Some(Ok(_))))
         else {
             return;

@@ -2,18 +2,36 @@
 //! then refuses.
 
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap as _};
+use cryptoki::context::Function;
 use cryptoki::error::{Error as Ck, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::aes_kw::{Opened, read_value, unwrap, wrap};
-use crate::ckr;
+use crate::ckr::{self, Rung};
 use crate::profile::{Profile, WrapForm};
 use crate::wrap::{DEK, WRAPPED};
 
-/// The name of the code with which a damaged blob is refused, or the step that failed and how.
-pub type Trial = Result<String, String>;
+/// The name of the code with which a damaged blob is refused, or why not.
+pub type Trial = Result<String, Unable>;
+
+/// The step that failed, and how.
+#[derive(Clone, Debug)]
+pub struct Unable {
+    pub reason: String,
+    /// What the token said, where that is no refusal but a fault: it may be able another time.
+    pub fault: Option<(RvError, Function)>,
+}
+
+impl From<&str> for Unable {
+    fn from(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            fault: None,
+        }
+    }
+}
 
 /// A value that is no secret.
 const VALUE: &[u8; DEK] = b"chancery trial of wrapping, 32 B";
@@ -23,10 +41,11 @@ pub fn run(session: &Session, profile: &Profile) -> Trial {
     match profile.wrap {
         WrapForm::AesKw => {}
         form @ (WrapForm::RsaOaep256 | WrapForm::None) => {
-            return Err(format!(
+            let reason = format!(
                 "profile {} has wrap = \"{form}\", and only aes-kw is carried out",
                 profile.name
-            ));
+            );
+            return Err(reason.as_str().into());
         }
     }
     let kek = session
@@ -45,7 +64,7 @@ fn with_key(session: &Session, kek: ObjectHandle) -> Trial {
     let value = read_value(session, kek).map_err(|error| failed("reading its value", &error))?;
     let expected = in_software(&value).ok_or("AES-KW in software failed")?;
     if wrapped != expected {
-        return Err("CKM_AES_KEY_WRAP is not AES-KW (RFC 3394)".to_owned());
+        return Err("CKM_AES_KEY_WRAP is not AES-KW (RFC 3394)".into());
     }
     let opened = unwrap(session, kek, &wrapped, Opened::Readable)
         .map_err(|error| failed("unwrapping by CKM_AES_KEY_WRAP", &error))?;
@@ -54,7 +73,7 @@ fn with_key(session: &Session, kek: ObjectHandle) -> Trial {
     let value = value.map_err(|error| failed("reading an unwrapped key", &error))?;
     gone.map_err(|error| failed("destroying an unwrapped key", &error))?;
     if value.as_slice() != VALUE {
-        return Err("unwrapping gave another key".to_owned());
+        return Err("unwrapping gave another key".into());
     }
     let inside = unwrap(session, kek, &wrapped, Opened::Inside)
         .map_err(|error| failed("unwrapping a key that stays inside", &error))?;
@@ -63,7 +82,7 @@ fn with_key(session: &Session, kek: ObjectHandle) -> Trial {
         .destroy_object(inside)
         .map_err(|error| failed("destroying an unwrapped key", &error))?;
     if readable {
-        return Err("a key that was unwrapped as sensitive can be read".to_owned());
+        return Err("a key that was unwrapped as sensitive can be read".into());
     }
     let mut damaged = wrapped;
     damaged[WRAPPED / 2] ^= 1;
@@ -71,7 +90,7 @@ fn with_key(session: &Session, kek: ObjectHandle) -> Trial {
         Ok(object) => {
             // The session ends it if this does not.
             drop(session.destroy_object(object));
-            Err("a damaged blob was unwrapped".to_owned())
+            Err("a damaged blob was unwrapped".into())
         }
         Err(Ck::Pkcs11(code, _)) => Ok(ckr::name(code)),
         Err(error) => Err(failed("unwrapping a damaged blob", &error)),
@@ -98,9 +117,15 @@ fn in_software(kek: &[u8]) -> Option<[u8; WRAPPED]> {
     Some(wrapped)
 }
 
-fn failed(step: &str, error: &Ck) -> String {
-    match error {
+fn failed(step: &str, error: &Ck) -> Unable {
+    let fault = match error {
+        Ck::Pkcs11(code, function) => Some((*code, *function)),
+        _ => None,
+    };
+    let fault = fault.filter(|(code, _)| ckr::treatment(*code).first != Rung::Stop);
+    let reason = match error {
         Ck::Pkcs11(RvError::MechanismInvalid, _) => format!("{step}: no such mechanism"),
         other => format!("{step}: {}", ckr::error(other, None)),
-    }
+    };
+    Unable { reason, fault }
 }

@@ -32,7 +32,7 @@ impl SessionThread<'_> {
             let count = before.len();
             return Err(Error::AlreadyExists { cka_id, count });
         }
-        self.able_to_wrap()?;
+        self.climb(None, |thread, live| thread.able_to_wrap(live))?;
         let worker = self.worker;
         let hold = worker.module.change();
         let live = hold.live().ok_or(Error::WorkerLost)?;

@@ -23,6 +23,7 @@ use super::attributes;
 use super::keys::WrapKey;
 use super::module::Live;
 use super::session_thread::{Fault, SessionThread, one};
+use super::trial::Unable;
 use super::wire::Request;
 use crate::api::ObjectClass;
 use crate::ckr;
@@ -64,8 +65,8 @@ impl SessionThread<'_> {
         Ok(of(head.from)
             .and_then(|from| Ok((from, of(head.to)?)))
             .and_then(|(from, to)| {
-                self.able_to_wrap()?;
                 self.climb(None, |thread, live| {
+                    thread.able_to_wrap(live)?;
                     let outcome = thread.wrap_once(live, head.op, &from, &to, &items);
                     if outcome.is_err() {
                         from.forget();
@@ -77,12 +78,24 @@ impl SessionThread<'_> {
             }))
     }
 
-    /// What the trial at the start found.
-    pub fn able_to_wrap(&self) -> Result<(), Error> {
-        match self.worker.module.wrap_trial() {
+    /// What the trial at the start found. Where the token was at fault then, it is tried again: a start in a bad moment costs
+    /// no worker its life, and a fault that goes on is one for the ladder.
+    pub fn able_to_wrap(&mut self, live: &Live) -> Result<(), Fault> {
+        let worker = self.worker;
+        if matches!(worker.module.wrap_trial(), Some(Err(unable)) if unable.fault.is_some()) {
+            worker.module.try_wrapping(self.session(live)?);
+        }
+        match worker.module.wrap_trial() {
             Some(Ok(_)) => Ok(()),
-            Some(Err(reason)) => Err(Error::CannotWrap { reason }),
-            None => Err(Error::WorkerLost),
+            Some(Err(Unable {
+                fault: Some((code, function)),
+                ..
+            })) => Err(Ck::Pkcs11(code, function).into()),
+            Some(Err(unable)) => Err(Error::CannotWrap {
+                reason: unable.reason,
+            }
+            .into()),
+            None => Err(Error::WorkerLost.into()),
         }
     }
 
