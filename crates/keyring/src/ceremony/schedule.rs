@@ -25,10 +25,24 @@ pub(super) struct Need {
     pub(super) newest_ends: Option<Time>,
     /// The highest use that was taken.
     pub(super) taken: u32,
-    /// How many uses in a row came to nothing, until now.
-    pub(super) lost: u32,
+    /// Since the last one that came to a key.
+    pub(super) lost: Lost,
+}
+
+/// Uses in a row that came to nothing, until now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) count: u32,
     /// When the last of them was taken.
-    pub(super) lost_at: Option<Time>,
+    pub(super) last_at: Option<Time>,
+}
+
+impl Lost {
+    /// No use is taken before this instant, if any is lost.
+    pub(super) fn until(self) -> Option<Time> {
+        let last_at = self.last_at.filter(|_| self.count > 0)?;
+        Some(last_at + pause(self.count))
+    }
 }
 
 /// When the next use is to be taken.
@@ -54,11 +68,11 @@ pub(super) fn next_use(order: &StandingOrder, need: &Need, safety: &Safety, now:
         Some(ends) => opens_by(&order.window, ends - lead),
         None => now,
     };
-    let pause = match (need.lost, need.lost_at) {
-        (0, _) | (_, None) => Time::from_millis(i64::MIN),
-        (lost, Some(at)) => at + pause(lost),
-    };
-    let earliest = needed.max(order.earliest(number)).max(pause);
+    let earliest = needed.max(order.earliest(number));
+    let earliest = need
+        .lost
+        .until()
+        .map_or(earliest, |until| earliest.max(until));
     let at = opens_from(&order.window, earliest.max(now));
     match at > order.not_after {
         true => NextUse::None("it ends before its ring needs another key"),
@@ -237,8 +251,10 @@ mod tests {
         let after = |lost| {
             let need = Need {
                 taken: lost,
-                lost,
-                lost_at: Some(now),
+                lost: Lost {
+                    count: lost,
+                    last_at: Some(now),
+                },
                 ..Need::default()
             };
             order_next(&order, &need, now)
