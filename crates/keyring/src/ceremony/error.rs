@@ -64,10 +64,7 @@ pub enum Error {
     OtherExecutor(trust::MemberId),
     /// Nothing was asked for: it would fare no better so soon.
     #[error("uses that came to nothing in a row: {lost}; the next one is taken from {until} on")]
-    Paused {
-        lost: u32,
-        until: Time,
-    },
+    Paused { lost: u32, until: Time },
     #[error("the executor's key did not sign the result: {0}")]
     ResultSigner(String),
     /// A member has more proposals open than anybody may.
