@@ -77,7 +77,7 @@ impl Alertmanager {
         let deployed = fs::read_to_string(deployed).expect("a file");
         fs::write(&config, change(&deployed)).expect("written");
         let address = free_port();
-        let arguments = [
+        let arguments = vec![
             format!("--config.file={}", text(&config)),
             format!(
                 "--storage.path={}",
@@ -142,11 +142,6 @@ impl People {
     pub fn next(&self) -> Value {
         let told = self.told.recv_timeout(Duration::from_secs(60));
         told.expect("they are told")
-    }
-
-    /// What they are told within so long.
-    pub fn within(&self, time: Duration) -> Option<Value> {
-        self.told.recv_timeout(time).ok()
     }
 }
 
