@@ -5,7 +5,7 @@ use trust::request::{Request, StandingOrder};
 use trust::{Kid, Operation, Time, plan::Blocked};
 
 use super::error::Error;
-use super::schedule::{Lost, Need, NextUse, next_use};
+use super::schedule::{Lost, Need, NextUse, is_made, next_use};
 use super::service::CeremonyService;
 use super::under_order::OPEN;
 use crate::keys::{Ring, Snapshot};
@@ -88,7 +88,7 @@ impl CeremonyService {
         let mut need = Need {
             newest_ends: newest_ends(ring),
             taken: uses.iter().map(|used| used.number).max().unwrap_or(0),
-            lost: lost(uses),
+            lost: Lost::of(uses),
         };
         // It waits for custodians, or is there and not believed: another one would fare no better.
         if let Some(used) = uses.iter().rev().find(|used| is_made(used.state)) {
@@ -147,20 +147,6 @@ impl CeremonyService {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Of the uses of an order, none of which is open: those after the last one that came to a key.
-pub(super) fn lost(uses: &[UseRow]) -> Lost {
-    let mut lost = Lost::default();
-    for used in uses.iter().rev().take_while(|used| !is_made(used.state)) {
-        lost.count += 1;
-        lost.last_at = lost.last_at.max(Some(used.created_at));
-    }
-    lost
-}
-
-fn is_made(state: CeremonyState) -> bool {
-    matches!(state, CeremonyState::Executed | CeremonyState::Closed)
 }
 
 /// Of those that sign or are about to.

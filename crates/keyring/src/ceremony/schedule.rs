@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use store::{CeremonyState, UseRow};
 use trust::request::{OrderWindow, StandingOrder};
 use trust::{Safety, Time};
 
@@ -38,6 +39,16 @@ pub(super) struct Lost {
 }
 
 impl Lost {
+    /// Of the uses of an order, none of which is open: those after the last one that came to a key.
+    pub(super) fn of(uses: &[UseRow]) -> Self {
+        let mut lost = Self::default();
+        for used in uses.iter().rev().take_while(|used| !is_made(used.state)) {
+            lost.count += 1;
+            lost.last_at = lost.last_at.max(Some(used.created_at));
+        }
+        lost
+    }
+
     /// No use is taken before this instant, if any is lost.
     pub(super) fn until(self) -> Option<Time> {
         let last_at = self.last_at.filter(|_| self.count > 0)?;
@@ -79,6 +90,11 @@ pub(super) fn next_use(order: &StandingOrder, need: &Need, safety: &Safety, now:
         false if at <= now => NextUse::Now,
         false => NextUse::At(at),
     }
+}
+
+/// Whether a use came to a key.
+pub(super) fn is_made(state: CeremonyState) -> bool {
+    matches!(state, CeremonyState::Executed | CeremonyState::Closed)
 }
 
 fn pause(lost: u32) -> Duration {

@@ -12,11 +12,11 @@ use trust::{
     Transcript, dsse, place,
 };
 
-use super::due::lost;
 use super::error::Error;
 use super::propose::filed;
 use super::reconcile::Alone;
 use super::report::Report;
+use super::schedule::Lost;
 use super::service::{CeremonyService, statement_digest};
 use super::verified_order::VerifiedOrder;
 use super::vote::normalized;
@@ -103,7 +103,7 @@ impl CeremonyService {
             .ok_or_else(|| Error::Unfit("the standing order is used up".to_owned()))?;
         let standing = &known.order;
         // A person who asks is not held up, and whoever decides by itself when a key is due has looked at that.
-        let lost = lost(&uses);
+        let lost = Lost::of(&uses);
         if let Some(until) = lost.until()
             && rotation.is_some()
             && now < until
