@@ -9,7 +9,8 @@ use crate::support::process::until;
 use crate::support::witness::{Cosigner, Witness, WitnessKey, liar};
 use crate::support::witnessed_log::{House, readiness, stands_still};
 
-fn seconds() -> u64 {
+/// Since the epoch.
+pub fn seconds() -> u64 {
     #[expect(
         clippy::disallowed_methods,
         reason = "the process's own clock is meant"

@@ -77,6 +77,7 @@ mod rotation_exercise;
 mod rotation_kill;
 mod rotation_policy;
 mod rotation_ring;
+mod rotation_witness;
 mod rotation_year;
 mod traces;
 mod upgrade;

@@ -18,7 +18,7 @@ use crate::support::forwarder::Forwarder;
 use crate::support::http::send;
 use crate::support::installation::{Service, directory, member, must};
 use crate::support::process::{Running, signal, until};
-use crate::support::simulated::{ASSET, DAY, RING, Simulated};
+use crate::support::simulated::{ASSET, RING, Simulated};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -213,8 +213,8 @@ fn operators_test_rotation_roll_back_and_zero_downtime_and_check_compliance() {
     let auditor = must(installation.made.grant("auditor", &["auditor"]));
     fs::write(installation.file("auditor.token"), &auditor).expect("written");
     // Evidence needs checkpoints.
-    opened(&world, "log", "Ed25519");
-    opened(&world, "plain", "ES256");
+    world.opened("log", "Ed25519");
+    world.opened("plain", "ES256");
     let quick = ["--ring", RING, "--poll", "100ms", "--within", "50s"];
     let with = |test: &'static str, more: &[&'static str]| {
         let words = [test].into_iter().chain(quick);
@@ -258,24 +258,6 @@ fn operators_test_rotation_roll_back_and_zero_downtime_and_check_compliance() {
     a_lost_answer_begins_once_and_a_service_that_was_away_is_said(&operator, &with);
     what_cannot_be_tested_is_refused(&operator, &with);
     compliance_finds_what_is_overdue(&operator);
-}
-
-/// By a ceremony of custodians, which an executor would take for itself.
-fn opened(world: &Simulated, ring: &str, algorithm: &str) {
-    let installation = &world.installation;
-    installation.chancery(["ring", "create", ring, "--algorithm", algorithm, "--apply"]);
-    let words = [
-        "ceremony",
-        "new",
-        "generate",
-        "--ring",
-        ring,
-        "--lifetime",
-        "400d",
-    ];
-    must(installation.made.hold(&words, "ada", "a test"));
-    world.passes(DAY);
-    installation.chancery(["ring", "rotate", ring, "--apply"]);
 }
 
 type With<'a> = dyn Fn(&'static str, &[&'static str]) -> Vec<&'static str> + 'a;

@@ -1,7 +1,12 @@
 //! A real Prometheus and a real Alertmanager (Debian `prometheus`, `prometheus-alertmanager`), on loopback and free ports.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,7 +17,14 @@ use super::process::{Running, repository, until};
 /// Receives alerts, and inhibits them as deploy/alertmanager says.
 pub struct Alertmanager {
     pub address: String,
-    _child: Running,
+    arguments: Vec<String>,
+    child: Running,
+}
+
+/// Whoever an Alertmanager tells, by a webhook.
+pub struct People {
+    address: String,
+    told: Receiver<Value>,
 }
 
 /// Scrapes, evaluates rules, sends alerts.
@@ -39,16 +51,33 @@ fn until_ready(what: &str, address: &str) {
 
 impl Alertmanager {
     pub fn start(installation: &Installation) -> Self {
+        // Its receivers are left out: nobody listens.
+        Self::with(installation, |deployed| {
+            let lines = deployed.lines();
+            let told =
+                lines.filter(|line| !line.contains("webhook_configs") && !line.contains("url:"));
+            told.map(|line| format!("{line}\n")).collect()
+        })
+    }
+
+    /// One that tells people what is new at once.
+    pub fn telling(installation: &Installation, people: &People) -> Self {
+        Self::with(installation, |deployed| {
+            deployed
+                .replace("127.0.0.1:9095", &people.address)
+                .replace("group_wait: 30s", "group_wait: 100ms")
+                .replace("group_wait: 10s", "group_wait: 100ms")
+                .replace("group_interval: 5m", "group_interval: 500ms")
+        })
+    }
+
+    fn with(installation: &Installation, change: impl Fn(&str) -> String) -> Self {
         let config = installation.file("alertmanager.yml");
         let deployed = repository("deploy/alertmanager/alertmanager.yml");
         let deployed = fs::read_to_string(deployed).expect("a file");
-        // Its receivers are left out: nobody listens.
-        let lines = deployed.lines();
-        let told = lines.filter(|line| !line.contains("webhook_configs") && !line.contains("url:"));
-        let told: String = told.map(|line| format!("{line}\n")).collect();
-        fs::write(&config, told).expect("written");
+        fs::write(&config, change(&deployed)).expect("written");
         let address = free_port();
-        let arguments = [
+        let arguments = vec![
             format!("--config.file={}", text(&config)),
             format!(
                 "--storage.path={}",
@@ -61,8 +90,16 @@ impl Alertmanager {
         until_ready("the Alertmanager is ready", &address);
         Self {
             address,
-            _child: child,
+            arguments,
+            child,
         }
+    }
+
+    /// It ends as it is told to, and comes back: with what it wrote down, which is who was told and not what holds.
+    pub fn restart(&mut self) {
+        self.child.terminate();
+        self.child = started("prometheus-alertmanager", &self.arguments);
+        until_ready("the Alertmanager is ready again", &self.address);
     }
 
     /// Tells it of alerts that hold from now on, each with these labels.
@@ -83,6 +120,59 @@ impl Alertmanager {
             .into_iter()
             .filter(|alert| alert["labels"]["alertname"] == name);
         of.collect()
+    }
+}
+
+impl People {
+    /// Their thread ends with this process.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let (tell, told) = channel();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let tell = tell.clone();
+                thread::spawn(move || listens(stream, &tell));
+            }
+        });
+        Self { address, told }
+    }
+
+    /// What they are told next.
+    pub fn next(&self) -> Value {
+        let told = self.told.recv_timeout(Duration::from_secs(60));
+        told.expect("they are told")
+    }
+}
+
+/// Requests with a body each, and an answer without one.
+fn listens(stream: TcpStream, tell: &Sender<Value>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            match reader.read_line(&mut line) {
+                Ok(1..) if line.trim().is_empty() => break,
+                Ok(1..) => {}
+                _ => return,
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().expect("a number");
+            }
+        }
+        let mut body = vec![0; length];
+        let read = reader.read_exact(&mut body);
+        let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        if read.is_err() || reader.get_mut().write_all(ok).is_err() {
+            return;
+        }
+        let message = serde_json::from_slice(&body).expect("JSON");
+        if tell.send(message).is_err() {
+            return;
+        }
     }
 }
 

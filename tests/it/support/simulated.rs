@@ -67,17 +67,24 @@ impl Simulated {
         new
     }
 
+    /// A ring that signs, by a ceremony of custodians, which an executor would take for itself.
+    pub fn opened(&self, ring: &str, algorithm: &str) {
+        let installation = &self.installation;
+        installation.chancery(["ring", "create", ring, "--algorithm", algorithm, "--apply"]);
+        let key = ["ceremony", "new", "generate", "--ring", ring];
+        let words = [&key[..], &["--lifetime", "400d"]].concat();
+        must(installation.made.hold(&words, "ada", "a test"));
+        self.passes(DAY);
+        installation.chancery(["ring", "rotate", ring, "--apply"]);
+    }
+
     fn ordered(&self, uses: &str) -> String {
         let installation = &self.installation;
-        installation.create_ring(RING, &[]);
-        let hold = |words: &[&str]| must(installation.made.hold(words, "ada", "a test"));
-        let key = ["ceremony", "new", "generate", "--ring", RING];
-        hold(&[&key[..], &["--lifetime", "400d"]].concat());
-        self.passes(DAY);
-        installation.chancery(["ring", "rotate", RING, "--apply"]);
+        self.opened(RING, "ES256");
         let order = ["ceremony", "new", "order", "--ring", RING];
         let of = ["--executor", ROBOT, "--uses", uses, "--lifetime", "400d"];
-        hold(&[&order[..], &of, &["--activate-after", "24h"]].concat());
+        let words = [&order[..], &of, &["--activate-after", "24h"]].concat();
+        must(installation.made.hold(&words, "ada", "a test"));
         let orders = installation.chancery(["order", "list"]).json();
         member(&orders[0], "order")
     }

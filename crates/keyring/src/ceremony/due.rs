@@ -5,7 +5,7 @@ use trust::request::{Request, StandingOrder};
 use trust::{Kid, Operation, Time, plan::Blocked};
 
 use super::error::Error;
-use super::schedule::{Need, NextUse, next_use};
+use super::schedule::{Lost, Need, NextUse, is_made, next_use};
 use super::service::CeremonyService;
 use super::under_order::OPEN;
 use crate::keys::{Ring, Snapshot};
@@ -88,24 +88,15 @@ impl CeremonyService {
         let mut need = Need {
             newest_ends: newest_ends(ring),
             taken: uses.iter().map(|used| used.number).max().unwrap_or(0),
-            ..Need::default()
+            lost: Lost::of(uses),
         };
-        for used in uses.iter().rev() {
-            match used.state {
-                // It waits for custodians, or is there and not believed: another one would fare no better.
-                state if is_made(state) => {
-                    let refused = |kid: &Kid| snapshot.refusal(kid).is_some();
-                    let waits = state == CeremonyState::Executed;
-                    if waits || used.kid.as_ref().is_some_and(refused) {
-                        let ends = self.retire_at(&used.ceremony.to_string()).await?;
-                        need.newest_ends = need.newest_ends.max(ends);
-                    }
-                    break;
-                }
-                _ => {
-                    need.lost += 1;
-                    need.lost_at = need.lost_at.max(Some(used.created_at));
-                }
+        // It waits for custodians, or is there and not believed: another one would fare no better.
+        if let Some(used) = uses.iter().rev().find(|used| is_made(used.state)) {
+            let refused = |kid: &Kid| snapshot.refusal(kid).is_some();
+            let waits = used.state == CeremonyState::Executed;
+            if waits || used.kid.as_ref().is_some_and(refused) {
+                let ends = self.retire_at(&used.ceremony.to_string()).await?;
+                need.newest_ends = need.newest_ends.max(ends);
             }
         }
         Ok(need)
@@ -156,10 +147,6 @@ impl CeremonyService {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn is_made(state: CeremonyState) -> bool {
-    matches!(state, CeremonyState::Executed | CeremonyState::Closed)
 }
 
 /// Of those that sign or are about to.

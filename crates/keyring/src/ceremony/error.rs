@@ -62,6 +62,9 @@ pub enum Error {
     /// Nothing was asked for and nothing made.
     #[error("the standing order is for the executor {0} with another key than orders.result_key")]
     OtherExecutor(trust::MemberId),
+    /// Nothing was asked for: it would fare no better so soon.
+    #[error("uses that came to nothing in a row: {lost}; the next one is taken from {until} on")]
+    Paused { lost: u32, until: Time },
     #[error("the executor's key did not sign the result: {0}")]
     ResultSigner(String),
     /// A member has more proposals open than anybody may.

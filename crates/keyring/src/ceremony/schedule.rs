@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use store::{CeremonyState, UseRow};
 use trust::request::{OrderWindow, StandingOrder};
 use trust::{Safety, Time};
 
@@ -25,10 +26,34 @@ pub(super) struct Need {
     pub(super) newest_ends: Option<Time>,
     /// The highest use that was taken.
     pub(super) taken: u32,
-    /// How many uses in a row came to nothing, until now.
-    pub(super) lost: u32,
+    /// Since the last one that came to a key.
+    pub(super) lost: Lost,
+}
+
+/// Uses in a row that came to nothing, until now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) count: u32,
     /// When the last of them was taken.
-    pub(super) lost_at: Option<Time>,
+    pub(super) last_at: Option<Time>,
+}
+
+impl Lost {
+    /// Of the uses of an order, none of which is open: those after the last one that came to a key.
+    pub(super) fn of(uses: &[UseRow]) -> Self {
+        let mut lost = Self::default();
+        for used in uses.iter().rev().take_while(|used| !is_made(used.state)) {
+            lost.count += 1;
+            lost.last_at = lost.last_at.max(Some(used.created_at));
+        }
+        lost
+    }
+
+    /// No use is taken before this instant, if any is lost.
+    pub(super) fn until(self) -> Option<Time> {
+        let last_at = self.last_at.filter(|_| self.count > 0)?;
+        Some(last_at + pause(self.count))
+    }
 }
 
 /// When the next use is to be taken.
@@ -54,17 +79,22 @@ pub(super) fn next_use(order: &StandingOrder, need: &Need, safety: &Safety, now:
         Some(ends) => opens_by(&order.window, ends - lead),
         None => now,
     };
-    let pause = match (need.lost, need.lost_at) {
-        (0, _) | (_, None) => Time::from_millis(i64::MIN),
-        (lost, Some(at)) => at + pause(lost),
-    };
-    let earliest = needed.max(order.earliest(number)).max(pause);
+    let earliest = needed.max(order.earliest(number));
+    let earliest = need
+        .lost
+        .until()
+        .map_or(earliest, |until| earliest.max(until));
     let at = opens_from(&order.window, earliest.max(now));
     match at > order.not_after {
         true => NextUse::None("it ends before its ring needs another key"),
         false if at <= now => NextUse::Now,
         false => NextUse::At(at),
     }
+}
+
+/// Whether a use came to a key.
+pub(super) fn is_made(state: CeremonyState) -> bool {
+    matches!(state, CeremonyState::Executed | CeremonyState::Closed)
 }
 
 fn pause(lost: u32) -> Duration {
@@ -237,8 +267,10 @@ mod tests {
         let after = |lost| {
             let need = Need {
                 taken: lost,
-                lost,
-                lost_at: Some(now),
+                lost: Lost {
+                    count: lost,
+                    last_at: Some(now),
+                },
                 ..Need::default()
             };
             order_next(&order, &need, now)

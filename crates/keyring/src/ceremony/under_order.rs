@@ -16,6 +16,7 @@ use super::error::Error;
 use super::propose::filed;
 use super::reconcile::Alone;
 use super::report::Report;
+use super::schedule::Lost;
 use super::service::{CeremonyService, statement_digest};
 use super::verified_order::VerifiedOrder;
 use super::vote::normalized;
@@ -44,7 +45,8 @@ impl CeremonyService {
 
     /// The same by the engine that decides when a ring rotates, and for its rotation, which the request names as its ticket:
     /// the order's executor carries it out. Returns the ceremony; one that was asked for before and waits is returned again.
-    /// Nothing is asked for where another one has the rotation by then, or where it was cancelled.
+    /// Nothing is asked for where another one has the rotation by then, or where it was cancelled; nor too soon after uses that
+    /// came to nothing ([`Error::Paused`]), so that a token that fails at each generation does not use the order up.
     pub async fn ask_under_order(
         &self,
         order: &str,
@@ -100,6 +102,18 @@ impl CeremonyService {
             .and_then(std::num::NonZeroU32::new)
             .ok_or_else(|| Error::Unfit("the standing order is used up".to_owned()))?;
         let standing = &known.order;
+        // A person who asks is not held up, and whoever decides by itself when a key is due has looked at that.
+        let lost = Lost::of(&uses);
+        if let Some(until) = lost.until()
+            && rotation.is_some()
+            && now < until
+            && used.get() <= standing.uses
+        {
+            return Err(Error::Paused {
+                lost: lost.count,
+                until,
+            });
+        }
         let ring = snapshot.rings.get(standing.ring.as_str());
         let ring = ring.ok_or_else(|| Error::Unfit(format!("unknown ring {}", standing.ring)))?;
         let (_, trusted) = self.trusted().await?;

@@ -8,7 +8,7 @@ use base::step;
 use calendar::next_step::OldUse;
 use calendar::words::{Reason, Trigger};
 use calendar::{Span, Time};
-use keyring::ceremony::{CeremonyService, Kind};
+use keyring::ceremony::{CeremonyService, Error as CeremonyError, Kind};
 use keyring::keys::{Key, Keys, Ring};
 use keyring::rotation::{self, RingChange};
 use log::Log;
@@ -179,11 +179,15 @@ impl Signing {
                     }));
                 }
                 Err(error) if error.kind() == Kind::Refused => {
-                    let reason = match taken >= i64::from(row.uses) {
-                        true => Reason::OrderUsedUp,
-                        false => Reason::OrderInterval,
+                    let reason = match error {
+                        CeremonyError::Paused { .. } => Reason::Retry,
+                        _ if taken >= i64::from(row.uses) => Reason::OrderUsedUp,
+                        _ => Reason::OrderInterval,
                     };
-                    why = (reason, format!("{order}: {}", error_chain(&error)));
+                    // What goes on by itself is told before what does not.
+                    if why.0 != Reason::Retry {
+                        why = (reason, format!("{order}: {}", error_chain(&error)));
+                    }
                 }
                 Err(error) => return Err(Answer::transient(error_chain(&error))),
             }
@@ -197,13 +201,9 @@ impl Signing {
             }));
         }
         let id = &task.event.id;
-        let reason = match why.0 {
-            // Until it permits the next use, or people give another order.
-            reason @ (Reason::OrderInterval | Reason::OrderUsedUp) => reason,
-            _ => Reason::Approval,
-        };
+        // Until an order permits the next use, or people give another one.
         Ok(Answer::waits(
-            reason,
+            why.0,
             format!(
                 "{}; a member of the roster may propose it: chancery ceremony new generate --ring {name} --ticket {id}",
                 why.1

@@ -113,6 +113,7 @@ impl From<ceremony::Error> for Problem {
             | E::NoExecutor
             | E::NoResultSigner
             | E::OtherExecutor(_)
+            | E::Paused { .. }
             | E::ResultSigner(_)
             | E::Json(_)
             | E::Token(_)
